@@ -1,0 +1,39 @@
+// Gathers a batch: sample i of the batch is sample order[batch.first + i] of the data set, its bytes divided by 255.
+// The data set stays on the device as bytes, four to a word.
+
+override BATCH: u32 = 32u;    // N
+override LENGTH: u32 = 784u;  // bytes of a sample, padded to whole words in memory
+
+struct Batch {
+    first: u32,
+    count: u32,
+    index: u32,
+    step: u32,
+}
+
+@group(0) @binding(0) var<storage, read> images: array<u32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read> order: array<u32>;
+@group(0) @binding(3) var<storage, read_write> x: array<f32>;
+@group(0) @binding(4) var<storage, read_write> targets: array<u32>;
+@group(1) @binding(0) var<uniform> batch: Batch;
+
+// x[i] = images[order[first + i]] / 255. Places beyond batch.count repeat the batch's last sample: no metric counts them.
+@compute @workgroup_size(64)
+fn forward(@builtin(global_invocation_id) id: vec3u) {
+    let words = (LENGTH + 3u) / 4u;
+    if (id.x >= words || id.y >= BATCH) {
+        return;
+    }
+    let sample = order[batch.first + min(id.y, batch.count - 1u)];
+    let pixels = unpack4x8unorm(images[sample * words + id.x]); // exactly v / 255
+    for (var i = 0u; i < 4u; i++) {
+        let at = id.x * 4u + i;
+        if (at < LENGTH) {
+            x[id.y * LENGTH + at] = pixels[i];
+        }
+    }
+    if (id.x == 0u) {
+        targets[id.y] = labels[sample];
+    }
+}

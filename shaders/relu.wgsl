@@ -1,0 +1,26 @@
+// ReLU, element by element. Each invocation strides over the tensor by the size of the dispatch.
+
+override LENGTH: u32 = 692224u;
+
+const WORKGROUP: u32 = 256u;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> d_y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> d_x: array<f32>;
+
+// y = max(x, 0). A comparison, not max(): that way a NaN stays one, as in PyTorch, and -0 becomes 0 on every device.
+@compute @workgroup_size(WORKGROUP)
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    for (var i = id.x; i < LENGTH; i += groups.x * WORKGROUP) {
+        y[i] = select(x[i], 0.0, x[i] <= 0.0);
+    }
+}
+
+// d_x = d_y where x > 0; the gradient at 0 is 0, as in PyTorch.
+@compute @workgroup_size(WORKGROUP)
+fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    for (var i = id.x; i < LENGTH; i += groups.x * WORKGROUP) {
+        d_x[i] = select(d_y[i], 0.0, x[i] <= 0.0);
+    }
+}

@@ -1,0 +1,133 @@
+//! `--device`: what it may say, and which device it means on this machine.
+
+use super::Failure;
+use mnist_wgpu::gpu::context::{is_software, kind};
+use mnist_wgpu::gpu::{Adapters, Context, Options};
+use std::str::FromStr;
+use wgpu::AdapterInfo;
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A hardware GPU if there is one, else the CPU.
+    Auto,
+    Cpu,
+    /// The first adapter, software rasterisers included.
+    Gpu,
+    /// A number of `devices`.
+    Index(usize),
+    /// A part of an adapter's name.
+    Name(String),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text.trim().to_lowercase().as_str() {
+            "" => return Err("expected auto, cpu, gpu, a number or a part of a name; see `mnist-wgpu devices`".into()),
+            "auto" => DeviceChoice::Auto,
+            "cpu" => DeviceChoice::Cpu,
+            "gpu" => DeviceChoice::Gpu,
+            other => other.parse().map_or_else(|_| DeviceChoice::Name(other.into()), DeviceChoice::Index),
+        })
+    }
+}
+
+/// The device that was chosen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Choice {
+    Cpu,
+    Adapter(usize),
+}
+
+/// Which device `asked` means among the adapters `infos`, and a line that says which and why. The error says what there is.
+pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, String), String> {
+    let threads = rayon::current_num_threads();
+    let cpu = |why: &str| (Choice::Cpu, format!("Device: the CPU, {threads} threads ({why})"));
+    let adapter = |index: usize, why: &str| {
+        let info = &infos[index];
+        let note = if is_software(info) { "; it computes on the CPU: --device cpu is faster" } else { "" };
+        let line = format!("Device: {} ({}, {}; {why}{note})", info.name, kind(info), info.backend);
+        (Choice::Adapter(index), line)
+    };
+    let listed = || {
+        let lines = infos.iter().enumerate().map(|(i, info)| format!("\n  {i}  {}", info.name));
+        format!("; there are:{}\n  cpu", lines.collect::<String>())
+    };
+    match asked {
+        DeviceChoice::Cpu => Ok(cpu("asked for")),
+        DeviceChoice::Auto => Ok(match infos.iter().position(|info| !is_software(info)) {
+            Some(index) => adapter(index, "the first GPU found; see --device"),
+            None if infos.is_empty() => cpu("no GPU found; `mnist-wgpu devices` says more"),
+            None => cpu("no GPU found, only a software rasteriser, which is slower"),
+        }),
+        DeviceChoice::Gpu if infos.is_empty() => Err(format!("no GPU: {}", Adapters::none_found())),
+        DeviceChoice::Gpu => Ok(adapter(0, "asked for")),
+        DeviceChoice::Index(index) if *index < infos.len() => Ok(adapter(*index, "asked for")),
+        DeviceChoice::Index(index) => Err(format!("there is no device number {index}{}", listed())),
+        DeviceChoice::Name(part) => match infos.iter().position(|info| info.name.to_lowercase().contains(part)) {
+            Some(index) => Ok(adapter(index, "asked for")),
+            None => Err(format!("no device has `{part}` in its name{}", listed())),
+        },
+    }
+}
+
+/// Finds and opens the device `asked` means, telling on stderr which; `None` is the CPU.
+pub fn open(asked: &DeviceChoice) -> Result<Option<Context>, Failure> {
+    let adapters = match asked {
+        DeviceChoice::Cpu => None, // no need to wake any driver
+        _ => Some(pollster::block_on(Adapters::find())),
+    };
+    let infos: Vec<_> = adapters.iter().flat_map(Adapters::infos).collect();
+    let (choice, line) = choose(asked, &infos).map_err(|message| Failure::Failed(message.into()))?;
+    eprintln!("{line}");
+    match (choice, adapters) {
+        (Choice::Adapter(index), Some(adapters)) => Ok(Some(pollster::block_on(adapters.open(index, Options::default()))?)),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wgpu::{Backend, DeviceType};
+
+    fn info(name: &str, device_type: DeviceType) -> AdapterInfo {
+        AdapterInfo { name: name.into(), ..AdapterInfo::new(device_type, Backend::Vulkan) }
+    }
+
+    fn chosen(asked: &str, infos: &[AdapterInfo]) -> Choice {
+        choose(&asked.parse().unwrap(), infos).unwrap().0
+    }
+
+    #[test]
+    fn auto_takes_hardware_and_never_a_software_rasteriser() {
+        let (amd, lavapipe) = (info("Radeon 780M", DeviceType::IntegratedGpu), info("llvmpipe", DeviceType::Cpu));
+        assert_eq!(chosen("auto", &[amd.clone(), lavapipe.clone()]), Choice::Adapter(0));
+        assert_eq!(chosen("auto", &[lavapipe.clone()]), Choice::Cpu);
+        assert_eq!(chosen("auto", &[]), Choice::Cpu);
+        assert_eq!(chosen("gpu", &[lavapipe.clone()]), Choice::Adapter(0));
+        let (_, line) = choose(&DeviceChoice::Gpu, &[lavapipe]).unwrap();
+        assert!(line.contains("software rasteriser"), "{line}");
+    }
+
+    #[test]
+    fn numbers_and_parts_of_names_choose() {
+        let infos = [info("NVIDIA RTX 4060", DeviceType::DiscreteGpu), info("Intel Iris Xe", DeviceType::IntegratedGpu)];
+        assert_eq!(chosen("1", &infos), Choice::Adapter(1));
+        assert_eq!(chosen("iris", &infos), Choice::Adapter(1));
+        assert_eq!(chosen("CPU", &infos), Choice::Cpu);
+    }
+
+    #[test]
+    fn an_unknown_device_is_an_error_that_lists_what_there_is() {
+        let infos = [info("NVIDIA RTX 4060", DeviceType::DiscreteGpu)];
+        for asked in ["7", "radeon"] {
+            let error = choose(&asked.parse().unwrap(), &infos).unwrap_err();
+            assert!(error.contains(asked) && error.contains("NVIDIA RTX 4060"), "{error}");
+        }
+        let error = choose(&DeviceChoice::Gpu, &[]).unwrap_err();
+        assert!(error.contains("--device cpu"), "{error}");
+    }
+}

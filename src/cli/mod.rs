@@ -1,0 +1,101 @@
+//! Subcommands, one file each, and what they share.
+
+mod dataset;
+mod device;
+mod devices;
+mod eval;
+mod train;
+mod watch;
+
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Train the classic MNIST convolutional network on any GPU, in WGSL compute shaders.
+///
+/// No set-up is needed: without the MNIST files, and where they cannot be downloaded, it trains on digits that it draws itself.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.\nRUST_LOG=info (or debug) tells more.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train the network and save it after each epoch
+    Train(train::Arguments),
+    /// Loss and accuracy of a saved network on the test images
+    Eval(eval::Arguments),
+    /// List the devices that --device can choose
+    Devices,
+}
+
+/// Why a subcommand ended without success.
+pub enum Failure {
+    /// To be told on stderr; exit code 1.
+    Failed(Box<dyn Error>),
+    /// Arguments that cannot be right; exit code 2.
+    Usage(String),
+    /// By Ctrl-C, with what to know; exit code 130.
+    Interrupted(String),
+}
+
+impl Failure {
+    pub fn message(&self) -> Option<String> {
+        match self {
+            Failure::Failed(error) => Some(error.to_string()),
+            Failure::Usage(message) | Failure::Interrupted(message) => Some(message.clone()),
+        }
+    }
+
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Failed(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Interrupted(_) => 130,
+        })
+    }
+}
+
+impl<E: Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Failed(Box::new(error))
+    }
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Train(arguments) => train::run(&arguments),
+            Command::Eval(arguments) => eval::run(&arguments),
+            Command::Devices => devices::run(),
+        }
+    }
+}
+
+/// stdout could not be written, because whatever read it has gone, or a disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub struct StdoutError(io::Error);
+
+/// Writes `text` to stdout at once. Unlike `print!` it does not panic when stdout has been closed.
+pub fn print(text: &str) -> Result<(), StdoutError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(StdoutError)
+}
+
+/// `60000` as `60,000`.
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

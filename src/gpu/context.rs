@@ -1,0 +1,175 @@
+//! Finding an adapter, opening a device, and hearing of its errors.
+
+use super::GpuError;
+use super::kernel::{Kernel, Module};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use wgpu::{Adapter, AdapterInfo, Backends, DeviceType};
+
+/// The adapters of this machine, in the order in which `devices` lists them: hardware first, discrete before integrated.
+pub struct Adapters(Vec<Adapter>);
+
+/// How a device is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Let wgpu guard every buffer access and loop of our shaders. Tests run with and without.
+    pub runtime_checks: bool,
+    /// Ask for no more than WebGPU's default limits and no features, as a browser would.
+    pub default_limits: bool,
+}
+
+/// An open device with its queue, and the shaders parsed so far.
+pub struct Context {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: AdapterInfo,
+    pub options: Options,
+    pub(super) modules: Mutex<HashMap<&'static str, Arc<Module>>>,
+    pub(super) kernels: Mutex<HashMap<String, Kernel>>,
+    /// Layout of bind group 1, the same for every kernel: one [`super::plan::Batch`] at a dynamic offset.
+    pub(super) batch_layout: wgpu::BindGroupLayout,
+    first_error: Arc<Mutex<Option<String>>>,
+}
+
+/// Rank of an adapter when the program chooses: lower is better, software last.
+fn rank(info: &AdapterInfo) -> u8 {
+    match info.device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    }
+}
+
+/// Whether the adapter is a software rasteriser (llvmpipe, SwiftShader, WARP) rather than a GPU.
+pub fn is_software(info: &AdapterInfo) -> bool {
+    info.device_type == DeviceType::Cpu
+}
+
+/// `discrete GPU`, `integrated GPU`, ... `software`.
+pub fn kind(info: &AdapterInfo) -> &'static str {
+    match info.device_type {
+        DeviceType::DiscreteGpu => "discrete GPU",
+        DeviceType::IntegratedGpu => "integrated GPU",
+        DeviceType::VirtualGpu => "virtual GPU",
+        DeviceType::Other => "other",
+        DeviceType::Cpu => "software rasteriser",
+    }
+}
+
+impl Adapters {
+    /// Asks Vulkan, Metal and DX12 for their adapters. An empty list is no error: [`Adapters::none_found`] says what to do.
+    pub async fn find() -> Self {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+        descriptor.backends &= Backends::VULKAN | Backends::METAL | Backends::DX12;
+        let instance = wgpu::Instance::new(descriptor);
+        let mut adapters = instance.enumerate_adapters(Backends::all()).await;
+        adapters.sort_by_key(|a| rank(&a.get_info())); // stable: equals stay in the driver's order
+        Self(adapters)
+    }
+
+    /// What each adapter says of itself.
+    pub fn infos(&self) -> impl Iterator<Item = AdapterInfo> {
+        self.0.iter().map(Adapter::get_info)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Opens adapter number `index` of the list.
+    pub async fn open(&self, index: usize, options: Options) -> Result<Context, GpuError> {
+        let missing = || GpuError::RequestDevice {
+            name: format!("adapter {index}"),
+            reason: format!("this machine has {} adapters", self.0.len()),
+        };
+        Context::open(self.0.get(index).ok_or_else(missing)?, options).await
+    }
+
+    /// What was looked for, and what to install on this system, for when the list is empty.
+    pub fn none_found() -> &'static str {
+        if cfg!(target_os = "linux") {
+            "no Vulkan driver was found. Install your GPU's (Debian, Ubuntu: `apt install mesa-vulkan-drivers` for AMD, \
+             Intel and a software fallback, `nvidia-driver` for NVIDIA; Fedora: `dnf install mesa-vulkan-drivers`), or use \
+             `--device cpu`"
+        } else if cfg!(target_os = "macos") {
+            "no Metal device was found. Metal comes with macOS 10.13 and later on any Mac from 2012 on; use `--device cpu`"
+        } else if cfg!(target_os = "windows") {
+            "no DX12 or Vulkan device was found. Install your GPU vendor's current driver, or use `--device cpu`"
+        } else {
+            "no Vulkan driver was found. Install your GPU's Vulkan driver, or use `--device cpu`"
+        }
+    }
+}
+
+impl Context {
+    async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {
+        let info = adapter.get_info();
+        let defaults = wgpu::Limits::default();
+        let required_limits = if options.default_limits { defaults } else { adapter.limits() };
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("mnist-wgpu"),
+                required_limits,
+                memory_hints: wgpu::MemoryHints::MemoryUsage,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| GpuError::RequestDevice { name: info.name.clone(), reason: e.to_string() })?;
+
+        let first_error = Arc::new(Mutex::new(None));
+        let keep = |slot: &Arc<Mutex<Option<String>>>| {
+            let slot = slot.clone();
+            move |message: String| {
+                log::error!("{message}");
+                slot.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+            }
+        };
+        let on_error = keep(&first_error);
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(e.to_string())));
+        let on_lost = keep(&first_error);
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_lost(format!("the device was lost ({message}); the driver may have reset it after too long a submit"));
+            }
+        });
+
+        let batch_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("batch"),
+            entries: &[wgpu::BindGroupLayoutEntry {
+                binding: 0,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Uniform,
+                    has_dynamic_offset: true,
+                    min_binding_size: std::num::NonZeroU64::new(size_of::<super::plan::Batch>() as u64),
+                },
+                count: None,
+            }],
+        });
+        Ok(Self {
+            device,
+            queue,
+            info,
+            options,
+            modules: Mutex::default(),
+            kernels: Mutex::default(),
+            batch_layout,
+            first_error,
+        })
+    }
+
+    /// The first error that the device reported since it was opened, if any: a kernel that failed to compile, memory that
+    /// ran out, a device that was lost.
+    pub fn check(&self) -> Result<(), GpuError> {
+        match &*self.first_error.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(message) => Err(GpuError::Device(message.clone())),
+            None => Ok(()),
+        }
+    }
+}

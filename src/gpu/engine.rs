@@ -1,0 +1,279 @@
+//! A model on a GPU: every buffer allocated, every kernel compiled and bound once; per batch the same commands again.
+
+use super::plan::{batch_bytes, batch_slots};
+use super::tensor::Mapping;
+use super::{Batch, Context, GpuError, Planner, Step, Tensor};
+use crate::data::{CLASSES, Dataset, Images};
+use crate::engine::{Engine, Set, Settings, State, Work};
+use crate::metrics::BatchMetrics;
+use crate::model::{Model, Stage};
+use crate::ops::cross_entropy::{CrossEntropy, LossTensors};
+use crate::ops::gather::{Gather, GatherTensors};
+use crate::ops::{BackwardTensors, ForwardTensors};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// See [`Engine`].
+pub struct GpuEngine<'a> {
+    context: &'a Context,
+    settings: Settings,
+    arenas: Arenas,
+    /// Output of each stage, (N, ...).
+    outputs: Vec<Tensor>,
+    /// Gathers a batch out of the training and of the test images.
+    gather: [Vec<Step>; 2],
+    train: Vec<Step>,
+    evaluate: Vec<Step>,
+    order: Tensor,
+    metrics: Tensor,
+    batch_buffer: wgpu::Buffer,
+    batch_group: wgpu::BindGroup,
+    set: Set,
+    work: Work,
+    in_flight: VecDeque<Mapping>,
+}
+
+/// Parameters, gradients and momentum: one buffer each.
+struct Arenas {
+    parameters: Tensor,
+    gradients: Tensor,
+    velocity: Tensor,
+}
+
+impl<'a> GpuEngine<'a> {
+    /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives it some.
+    pub fn new(context: &'a Context, model: &Model, data: &Dataset, settings: Settings) -> Result<Self, GpuError> {
+        let n = settings.batch_size;
+        let samples = data.train.len().max(data.test.len());
+        let batches = Work::Evaluate.batches(samples, n);
+        let zeros = |label: &str, len| Tensor::zeros(context, label, len);
+
+        let arenas = Arenas {
+            parameters: zeros("parameters", model.arena_len())?,
+            gradients: zeros("gradients", model.arena_len())?,
+            velocity: zeros("velocity", model.arena_len())?,
+        };
+        let order = zeros("order", samples.max(n))?;
+        let metrics = zeros("metrics", batches * CrossEntropy::METRICS_LEN)?;
+        let input = zeros("input", n * model.shapes()[0].len())?;
+        let targets = zeros("targets", n)?;
+
+        let upload = |name: &str, images: &Images| -> Result<Vec<Step>, GpuError> {
+            let gather = Gather { len: model.shapes()[0].len() };
+            let labels: Vec<u32> = images.labels.iter().map(|&label| label.into()).collect();
+            let tensors = GatherTensors {
+                n,
+                samples: images.len(),
+                images: &Tensor::from_slice(context, format!("{name} images"), &gather.pad(&images.pixels))?,
+                labels: &Tensor::from_slice(context, format!("{name} labels"), &labels)?,
+                order: &order,
+                x: &input,
+                targets: &targets,
+            };
+            let mut planner = Planner::new(context);
+            gather.plan(&mut planner, &tensors)?;
+            Ok(planner.steps)
+        };
+        let gather = [upload("training", &data.train)?, upload("test", &data.test)?];
+
+        let network = Network::new(context, model, &arenas, input, n, &settings)?;
+        let loss = CrossEntropy { classes: CLASSES };
+        let loss_tensors = |logits| LossTensors { n, logits, targets: &targets, metrics: &metrics };
+
+        let mut train = Planner::new(context);
+        let logits = network.plan_forward(&mut train, Work::Train)?;
+        let d_logits = zeros("d_logits", n * CLASSES)?;
+        loss.plan_train(&mut train, &loss_tensors(logits), &d_logits)?;
+        network.plan_backward(&mut train, d_logits)?;
+        settings.sgd.plan(&mut train, &arenas.parameters, &arenas.velocity, &arenas.gradients)?;
+
+        let mut evaluate = Planner::new(context);
+        let logits = network.plan_forward(&mut evaluate, Work::Evaluate)?;
+        loss.plan_evaluate(&mut evaluate, &loss_tensors(logits))?;
+
+        let (batch_buffer, batch_group) = batch_slots(context, batches);
+        let (train, evaluate) = (train.steps, evaluate.steps);
+        context.check()?;
+        Ok(Self {
+            context,
+            settings,
+            arenas,
+            outputs: network.outputs,
+            gather,
+            train,
+            evaluate,
+            order,
+            metrics,
+            batch_buffer,
+            batch_group,
+            set: Set::Train,
+            work: Work::Train,
+            in_flight: VecDeque::new(),
+        })
+    }
+
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        let gather = match self.set {
+            Set::Train => &self.gather[0],
+            Set::Test => &self.gather[1],
+        };
+        let steps = match self.work {
+            Work::Train => &self.train,
+            Work::Evaluate => &self.evaluate,
+        };
+        gather.iter().chain(steps)
+    }
+
+    /// The labels of a training step's dispatches, in order.
+    pub fn dispatches(&self) -> Vec<&str> {
+        self.gather[0].iter().chain(&self.train).map(|step| step.label.as_str()).collect()
+    }
+
+    /// What stage `stage` put out for the last batch, (N, ...).
+    pub async fn output(&self, stage: usize) -> Result<Vec<f32>, GpuError> {
+        self.outputs[stage].read(self.context).await
+    }
+
+    /// The last batch's gradients, an arena.
+    pub async fn gradients(&self) -> Result<Vec<f32>, GpuError> {
+        self.arenas.gradients.read(self.context).await
+    }
+}
+
+impl Engine for GpuEngine<'_> {
+    fn begin(&mut self, set: Set, work: Work, order: &[u32], first_step: u32) -> Result<(), GpuError> {
+        (self.set, self.work) = (set, work);
+        let n = self.settings.batch_size;
+        let batches: Vec<Batch> = (0..work.batches(order.len(), n))
+            .map(|index| Batch {
+                first: (index * n) as u32,
+                count: n.min(order.len() - index * n) as u32,
+                index: index as u32,
+                step: first_step + index as u32,
+            })
+            .collect();
+        self.context.queue.write_buffer(&self.batch_buffer, 0, &batch_bytes(&batches));
+        self.order.write(self.context, bytemuck::cast_slice(order));
+        self.context.check()
+    }
+
+    fn submit(&mut self, batches: Range<usize>) -> Result<(), GpuError> {
+        let mut encoder =
+            self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("batches") });
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for batch in batches.clone() {
+                for step in self.steps() {
+                    step.record(&mut pass, &self.batch_group, batch as u32);
+                }
+            }
+        }
+        let len = CrossEntropy::METRICS_LEN;
+        let staging = self.metrics.stage(self.context, &mut encoder, batches.start * len..batches.end * len);
+        self.context.queue.submit([encoder.finish()]);
+        self.in_flight.push_back(Mapping::request(staging));
+        self.context.check()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, GpuError> {
+        match self.in_flight.pop_front() {
+            Some(mapping) => mapping.read(self.context).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn state(&mut self) -> Result<State, GpuError> {
+        let parameters = self.arenas.parameters.read(self.context).await?;
+        let velocity = self.arenas.velocity.read(self.context).await?;
+        Ok(State { parameters, velocity })
+    }
+
+    fn set_state(&mut self, state: &State) -> Result<(), GpuError> {
+        self.arenas.parameters.write(self.context, bytemuck::cast_slice(&state.parameters));
+        self.arenas.velocity.write(self.context, bytemuck::cast_slice(&state.velocity));
+        self.context.check()
+    }
+}
+
+/// The stages with the tensors between them.
+struct Network {
+    n: usize,
+    stages: Vec<Stage>,
+    input: Tensor,
+    outputs: Vec<Tensor>,
+    saved: Vec<Tensor>,
+    parameters: Vec<Tensor>,
+    gradients: Vec<Tensor>,
+}
+
+impl Network {
+    fn new(
+        context: &Context,
+        model: &Model,
+        arenas: &Arenas,
+        input: Tensor,
+        n: usize,
+        settings: &Settings,
+    ) -> Result<Self, GpuError> {
+        let stages = model.stages(settings.fuse, settings.seed);
+        let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
+            let tensor = |stage: &Stage| {
+                let label = format!("{what} of {} at layer {}", stage.op.name(), stage.layers.start);
+                Tensor::zeros(context, label, n * len(stage))
+            };
+            stages.iter().map(tensor).collect()
+        };
+        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.saved_len())?);
+        let views = |arena: &Tensor| {
+            let view = |p: &crate::model::Parameter| arena.slice(p.name.clone(), p.range.clone());
+            model.parameters().iter().map(view).collect()
+        };
+        let (parameters, gradients) = (views(&arenas.parameters), views(&arenas.gradients));
+        Ok(Self { n, input, outputs, saved, parameters, gradients, stages })
+    }
+
+    /// Appends the forward pass and returns the logits.
+    fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
+        let mut x = &self.input;
+        for (index, stage) in self.stages.iter().enumerate() {
+            if stage.op.training_only() && work == Work::Evaluate {
+                continue;
+            }
+            let (y, saved, params) = (&self.outputs[index], &self.saved[index], &self.parameters[stage.parameters.clone()]);
+            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, x, params, y, saved })?;
+            x = y;
+        }
+        Ok(x)
+    }
+
+    /// Appends the backward pass from the gradient of the logits, down to the first stage's parameters.
+    fn plan_backward(&self, planner: &mut Planner, mut d_y: Tensor) -> Result<(), GpuError> {
+        for (index, stage) in self.stages.iter().enumerate().rev() {
+            let d_x = match index {
+                0 => None,
+                _ => {
+                    let label = format!("input gradient of {} at layer {}", stage.op.name(), stage.layers.start);
+                    Some(Tensor::zeros(planner.context, label, self.n * stage.op.input_len())?)
+                }
+            };
+            let tensors = BackwardTensors {
+                n: self.n,
+                x: if index == 0 { &self.input } else { &self.outputs[index - 1] },
+                params: &self.parameters[stage.parameters.clone()],
+                saved: &self.saved[index],
+                d_y: &d_y,
+                d_x: d_x.as_ref(),
+                d_params: &self.gradients[stage.parameters.clone()],
+            };
+            stage.op.plan_backward(planner, &tensors)?;
+            if let Some(d_x) = d_x {
+                d_y = d_x;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! From a WGSL file and an entry point to a compute pipeline. naga reads from the shader what the host must know, so that
+//! nothing is typed twice: which bindings the entry point uses, how, and its workgroup size.
+
+use super::{Context, GpuError};
+use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
+use std::sync::{Arc, PoisonError};
+
+/// A WGSL file in `shaders/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shader {
+    /// The file's stem, which is the op's name.
+    pub op: &'static str,
+    pub source: &'static str,
+}
+
+/// `shader!("conv2d")` is the file `shaders/conv2d.wgsl`, compiled into the program.
+#[macro_export]
+macro_rules! shader {
+    ($op:literal) => {
+        $crate::gpu::Shader { op: $op, source: include_str!(concat!("../../shaders/", $op, ".wgsl")) }
+    };
+}
+
+/// A parsed and validated shader with its wgpu module.
+pub struct Module {
+    naga: naga::Module,
+    info: ModuleInfo,
+    wgpu: wgpu::ShaderModule,
+}
+
+/// What naga found out about one buffer that an entry point uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    pub name: String,
+    pub group: u32,
+    pub index: u32,
+    pub kind: BindingKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BindingKind {
+    Uniform,
+    Read,
+    ReadWrite,
+}
+
+/// One entry point, ready to run.
+#[derive(Clone)]
+pub struct Kernel {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+    /// The storage buffers of group 0.
+    pub bindings: Vec<Binding>,
+    /// Whether it reads the batch uniform of group 1.
+    pub uses_batch: bool,
+    pub workgroup_size: [u32; 3],
+}
+
+impl Shader {
+    /// The value of `const NAME: u32` in the file, so that the host derives a kernel's tile sizes instead of repeating them.
+    ///
+    /// # Panics
+    /// If the file declares no such constant.
+    pub fn constant(&self, name: &str) -> u32 {
+        let value = |line: &str| {
+            let value = line.strip_prefix("const ")?.strip_prefix(name)?.strip_prefix(": u32 = ")?;
+            value.split_once("u;")?.0.parse().ok()
+        };
+        match self.source.lines().find_map(value) {
+            Some(value) => value,
+            None => panic!("shaders/{}.wgsl declares no `const {name}: u32`", self.op),
+        }
+    }
+
+    /// Parses and validates the file.
+    pub fn parse(&self) -> Result<(naga::Module, ModuleInfo), GpuError> {
+        let fail = |message| GpuError::Shader { op: self.op, message };
+        let module = naga::front::wgsl::parse_str(self.source).map_err(|e| fail(e.emit_to_string(self.source)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .map_err(|e| fail(e.emit_to_string(self.source)))?;
+        Ok((module, info))
+    }
+}
+
+/// The buffers that entry point number `entry` uses, itself or through the functions it calls.
+pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Binding> {
+    let function = info.get_entry_point(entry);
+    let used = module.global_variables.iter().filter_map(|(handle, variable)| {
+        let uses = function[handle];
+        let place = variable.binding.as_ref()?;
+        if uses.is_empty() {
+            return None;
+        }
+        let kind = match variable.space {
+            naga::AddressSpace::Uniform => BindingKind::Uniform,
+            _ if uses.contains(GlobalUse::WRITE) => BindingKind::ReadWrite,
+            // Declared read_write for another entry point's sake: the layout must still say so.
+            naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => BindingKind::ReadWrite,
+            _ => BindingKind::Read,
+        };
+        let name = variable.name.clone().unwrap_or_default();
+        Some(Binding { name, group: place.group, index: place.binding, kind })
+    });
+    used.collect()
+}
+
+impl Context {
+    fn module(&self, shader: &Shader) -> Result<Arc<Module>, GpuError> {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = modules.get(shader.op) {
+            return Ok(module.clone());
+        }
+        let (naga, info) = shader.parse()?;
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(shader.op), source: wgpu::ShaderSource::Wgsl(shader.source.into()) };
+        let wgpu = if self.options.runtime_checks {
+            self.device.create_shader_module(descriptor)
+        } else {
+            // SAFETY: without wgpu's checks a shader that indexes outside its buffers or never leaves a loop is undefined
+            // behaviour. Only this crate's own shaders come here; `tests/op_parity.rs` runs every entry point over sizes that hurt
+            // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape.
+            unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        let module = Arc::new(Module { naga, info, wgpu });
+        modules.insert(shader.op, module.clone());
+        Ok(module)
+    }
+
+    /// Entry point `entry` of `shader` with the given values for its `override` constants, compiled at its first use.
+    pub fn kernel(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
+        let key = format!("{}.{entry} {constants:?}", shader.op);
+        if let Some(kernel) = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(kernel.clone());
+        }
+        let kernel = self.compile(shader, entry, constants)?;
+        self.kernels.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kernel.clone());
+        Ok(kernel)
+    }
+
+    fn compile(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
+        let module = self.module(shader)?;
+        let known = || module.naga.entry_points.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
+        let index = module.naga.entry_points.iter().position(|e| e.name == entry).ok_or_else(|| GpuError::EntryPoint {
+            op: shader.op,
+            entry: entry.into(),
+            known: known(),
+        })?;
+        let (batch, bindings): (Vec<_>, Vec<_>) =
+            reflect(&module.naga, &module.info, index).into_iter().partition(|b| b.group == 1);
+
+        let entries: Vec<_> = bindings
+            .iter()
+            .map(|b| wgpu::BindGroupLayoutEntry {
+                binding: b.index,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: b.kind == BindingKind::Read },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let label = format!("{}.{entry}", shader.op);
+        let layout = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+        let mut groups = vec![Some(&layout)];
+        if !batch.is_empty() {
+            groups.push(Some(&self.batch_layout));
+        }
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &groups,
+            immediate_size: 0,
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module.wgpu,
+            entry_point: Some(entry),
+            compilation_options: wgpu::PipelineCompilationOptions { constants, ..Default::default() },
+            cache: None,
+        });
+        self.check()?;
+        let workgroup_size = module.naga.entry_points[index].workgroup_size;
+        Ok(Kernel { pipeline, layout, bindings, uses_batch: !batch.is_empty(), workgroup_size })
+    }
+}

@@ -1,0 +1,167 @@
+//! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
+
+use super::kernel::{BindingKind, Shader};
+use super::{Context, GpuError, Tensor};
+
+/// What differs from batch to batch. The host writes one per batch of an epoch into one uniform buffer, [`STRIDE`] bytes
+/// apart; each replay of the plan binds its own by a dynamic offset.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Batch {
+    /// Position of the batch's first sample in the epoch's order.
+    pub first: u32,
+    /// Samples in the batch; fewer than the plan's batch size only in the last batch of an evaluation.
+    pub count: u32,
+    /// Number of the batch in its epoch: where its metrics go.
+    pub index: u32,
+    /// Training steps since the start of training: the dropout counter.
+    pub step: u32,
+}
+
+/// Distance of two [`Batch`]es in the uniform buffer: WebGPU's default `min_uniform_buffer_offset_alignment`.
+pub const STRIDE: usize = 256;
+
+/// One dispatch with its buffers bound.
+pub struct Step {
+    /// `op.entry_point`, for error messages and profilers.
+    pub label: String,
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    uses_batch: bool,
+    workgroups: [u32; 3],
+}
+
+impl Step {
+    /// Records the dispatch. `batch` is bind group 1, `slot` the number of the batch in its buffer.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, batch: &wgpu::BindGroup, slot: u32) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        if self.uses_batch {
+            pass.set_bind_group(1, batch, &[slot * STRIDE as u32]);
+        }
+        pass.dispatch_workgroups(self.workgroups[0], self.workgroups[1], self.workgroups[2]);
+    }
+}
+
+/// A dispatch as an op describes it; see [`Planner::dispatch`].
+pub struct Dispatch<'a> {
+    pub shader: &'a Shader,
+    pub entry: &'a str,
+    /// Values of the shader's `override` constants.
+    pub constants: &'a [(&'a str, f64)],
+    /// Name in the shader, buffer, and how many elements the kernel touches for these constants.
+    pub buffers: &'a [(&'a str, &'a Tensor, usize)],
+    /// Invocations needed along x, y, z; rounded up to whole workgroups.
+    pub invocations: [usize; 3],
+}
+
+/// Collects the steps of a plan.
+pub struct Planner<'a> {
+    pub context: &'a Context,
+    pub steps: Vec<Step>,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(context: &'a Context) -> Self {
+        Self { context, steps: Vec::new() }
+    }
+
+    /// Compiles and binds one dispatch and appends it.
+    ///
+    /// Errors name op, entry point and binding: a buffer that the kernel uses and that is missing, one that it does not
+    /// use, one that is too small, too many workgroups, or a kernel that does not compile.
+    pub fn dispatch(&mut self, d: Dispatch) -> Result<(), GpuError> {
+        let kernel = self.context.kernel(d.shader, d.entry, d.constants)?;
+        let error = |binding: &str, problem: String| GpuError::Binding {
+            op: d.shader.op,
+            entry: d.entry.into(),
+            binding: binding.into(),
+            problem,
+        };
+        for (name, tensor, needed) in d.buffers {
+            if !kernel.bindings.iter().any(|b| b.name == *name) {
+                let used: Vec<_> = kernel.bindings.iter().map(|b| b.name.as_str()).collect();
+                return Err(error(name, format!("the kernel does not use it; it uses: {}", used.join(", "))));
+            }
+            if tensor.len() < *needed {
+                return Err(error(
+                    name,
+                    format!("needs {needed} elements, but tensor `{}` has {}", tensor.label, tensor.len()),
+                ));
+            }
+        }
+        let mut entries = Vec::new();
+        for b in &kernel.bindings {
+            let Some((_, tensor, _)) = d.buffers.iter().find(|(name, ..)| *name == b.name) else {
+                return Err(error(&b.name, "the kernel uses it, but no buffer was given".into()));
+            };
+            let written_elsewhere = b.kind == BindingKind::ReadWrite && tensor.is_empty();
+            if written_elsewhere {
+                return Err(error(&b.name, format!("is written, but tensor `{}` is empty", tensor.label)));
+            }
+            entries.push(wgpu::BindGroupEntry { binding: b.index, resource: tensor.binding() });
+        }
+
+        let limit = self.context.device.limits().max_compute_workgroups_per_dimension;
+        let mut workgroups = [0; 3];
+        for (axis, count) in workgroups.iter_mut().enumerate() {
+            *count = d.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize) as u32;
+            if *count > limit {
+                return Err(GpuError::TooManyWorkgroups {
+                    op: d.shader.op,
+                    entry: d.entry.into(),
+                    axis: ['x', 'y', 'z'][axis],
+                    found: *count,
+                    limit,
+                });
+            }
+        }
+        let label = format!("{}.{}", d.shader.op, d.entry);
+        let bind_group = self.context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&label),
+            layout: &kernel.layout,
+            entries: &entries,
+        });
+        self.context.check()?;
+        self.steps.push(Step { label, pipeline: kernel.pipeline, bind_group, uses_batch: kernel.uses_batch, workgroups });
+        Ok(())
+    }
+}
+
+/// Invocations for a kernel whose loop strides over `elements` by the size of the whole dispatch: enough to fill any
+/// GPU, few enough for one dimension.
+pub fn strided(elements: usize) -> [usize; 3] {
+    [elements.min(1 << 20), 1, 1]
+}
+
+/// The bind group 1 over a uniform buffer with room for `capacity` batches.
+pub(super) fn batch_slots(context: &Context, capacity: usize) -> (wgpu::Buffer, wgpu::BindGroup) {
+    let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("batches"),
+        size: (capacity.max(1) * STRIDE) as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let group = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some("batch"),
+        layout: &context.batch_layout,
+        entries: &[wgpu::BindGroupEntry {
+            binding: 0,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &buffer,
+                offset: 0,
+                size: std::num::NonZeroU64::new(size_of::<Batch>() as u64),
+            }),
+        }],
+    });
+    (buffer, group)
+}
+
+/// The bytes of `batches` as the uniform buffer holds them.
+pub(super) fn batch_bytes(batches: &[Batch]) -> Vec<u8> {
+    let mut bytes = vec![0; batches.len() * STRIDE];
+    for (slot, batch) in bytes.chunks_exact_mut(STRIDE).zip(batches) {
+        slot[..size_of::<Batch>()].copy_from_slice(bytemuck::bytes_of(batch));
+    }
+    bytes
+}

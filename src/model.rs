@@ -1,0 +1,279 @@
+//! The network: a list of layers, the shapes between them, the parameters they need, and the ops they become.
+
+use crate::gpu::tensor::ALIGNMENT;
+use crate::ops::{self, Op};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+/// One layer, with PyTorch's meaning of its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// Stride 1, square kernel, zero padding.
+    Conv2d {
+        out: usize,
+        kernel: usize,
+        padding: usize,
+    },
+    Relu,
+    /// Windows of `size` x `size` that do not overlap.
+    MaxPool2d {
+        size: usize,
+    },
+    Flatten,
+    Linear {
+        out: usize,
+    },
+    /// Zeroes elements with probability `p` in training.
+    Dropout {
+        p: f32,
+    },
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Layer::Conv2d { out, kernel, padding: 0 } => write!(f, "Conv2d({out}, {kernel}x{kernel})"),
+            Layer::Conv2d { out, kernel, padding } => write!(f, "Conv2d({out}, {kernel}x{kernel}, padding {padding})"),
+            Layer::Relu => f.write_str("ReLU"),
+            Layer::MaxPool2d { size } => write!(f, "MaxPool2d({size})"),
+            Layer::Flatten => f.write_str("Flatten"),
+            Layer::Linear { out } => write!(f, "Linear({out})"),
+            Layer::Dropout { p } => write!(f, "Dropout({p})"),
+        }
+    }
+}
+
+/// The shape of one sample between two layers: (C, H, W), or (features) after flattening.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shape(pub Vec<usize>);
+
+impl Shape {
+    /// Elements of a sample.
+    pub fn len(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let sizes: Vec<_> = self.0.iter().map(usize::to_string).collect();
+        write!(f, "({})", sizes.join(", "))
+    }
+}
+
+/// A stack of layers that cannot be built.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum ModelError {
+    #[error("layer {index}, {layer}, cannot take an input of shape {found}: it needs {needed}")]
+    Input { index: usize, layer: Layer, found: Shape, needed: String },
+
+    #[error("layer {index}, {layer}: {problem}")]
+    Setting { index: usize, layer: Layer, problem: &'static str },
+
+    #[error("the last layer's output has shape {found}, but the {classes} classes need ({classes})")]
+    Output { found: Shape, classes: usize },
+}
+
+/// A parameter tensor and its place in the arena.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// As PyTorch's `nn.Sequential` names it: `"0.weight"`, `"3.bias"`, ...
+    pub name: String,
+    /// As PyTorch lays it out, row-major.
+    pub shape: Vec<usize>,
+    /// Terms in one output of its layer, which set the scale of its initial values.
+    pub fan_in: usize,
+    /// Its elements in the arena; the start is a multiple of [`ALIGNMENT`].
+    pub range: Range<usize>,
+}
+
+/// One op of a network, made from one layer or from several that are fused.
+pub struct Stage {
+    /// The layers it stands for.
+    pub layers: Range<usize>,
+    pub op: Box<dyn Op>,
+    /// Which of [`Model::parameters`] it uses.
+    pub parameters: Range<usize>,
+}
+
+/// A network whose shapes have been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    layers: Vec<Layer>,
+    /// One more than layers: the input's, then each layer's output's.
+    shapes: Vec<Shape>,
+    parameters: Vec<Parameter>,
+}
+
+impl Model {
+    /// Checks a stack of layers over samples of shape `input` (C, H, W) that must end in `classes` numbers per sample.
+    pub fn new(input: [usize; 3], layers: Vec<Layer>, classes: usize) -> Result<Self, ModelError> {
+        let mut shapes = vec![Shape(input.to_vec())];
+        let mut parameters = Vec::new();
+        for (index, layer) in layers.iter().enumerate() {
+            let shape = output_shape(index, layer, &shapes[index])?;
+            let weight = match layer {
+                Layer::Conv2d { out, kernel, .. } => Some(vec![*out, shapes[index].0[0], *kernel, *kernel]),
+                Layer::Linear { out } => Some(vec![*out, shapes[index].0[0]]),
+                _ => None,
+            };
+            if let Some(weight) = weight {
+                let fan_in = weight[1..].iter().product();
+                let bias = vec![weight[0]];
+                for (part, shape) in [("weight", weight), ("bias", bias)] {
+                    let start = parameters.last().map_or(0, |p: &Parameter| p.range.end.next_multiple_of(ALIGNMENT));
+                    let range = start..start + shape.iter().product::<usize>();
+                    parameters.push(Parameter { name: format!("{index}.{part}"), shape, fan_in, range });
+                }
+            }
+            shapes.push(shape);
+        }
+        match shapes.last() {
+            Some(shape) if shape.0 == [classes] => Ok(Self { layers, shapes, parameters }),
+            last => Err(ModelError::Output { found: last.cloned().unwrap_or(Shape(vec![])), classes }),
+        }
+    }
+
+    /// The layers of the classic MNIST network, 225,034 parameters with its images of (1, 28, 28).
+    pub fn classic_layers(dropout: f32) -> Vec<Layer> {
+        let conv = |out| Layer::Conv2d { out, kernel: 3, padding: 0 };
+        let pool = || Layer::MaxPool2d { size: 2 };
+        let mut layers = vec![conv(32), Layer::Relu, pool(), conv(64), Layer::Relu, pool(), Layer::Flatten];
+        layers.extend([Layer::Linear { out: 128 }, Layer::Dropout { p: dropout }, Layer::Linear { out: 10 }]);
+        layers
+    }
+
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The shapes between the layers: the input's first, then each layer's output's.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Numbers that are trained.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.iter().map(|p| p.range.len()).sum()
+    }
+
+    /// Elements of the arena that holds all parameters, each aligned so that a GPU can bind it by itself. The gaps stay 0.
+    pub fn arena_len(&self) -> usize {
+        self.parameters.last().map_or(0, |p| p.range.end.next_multiple_of(ALIGNMENT))
+    }
+
+    /// PyTorch's default initialisation, `U(-1/sqrt(fan_in), 1/sqrt(fan_in))` for weights and biases: an arena of
+    /// [`Model::arena_len`] elements, a pure function of `seed`.
+    pub fn init(&self, seed: u64) -> Vec<f32> {
+        let mut arena = vec![0.0; self.arena_len()];
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(INIT_STREAM + index as u64);
+            let bound = 1.0 / (parameter.fan_in as f32).sqrt();
+            for value in &mut arena[parameter.range.clone()] {
+                let unit = (rng.next_u32() >> 8) as f32 / (1 << 24) as f32; // [0, 1), exact
+                *value = (2.0 * unit - 1.0) * bound;
+            }
+        }
+        arena
+    }
+
+    /// The ops that the layers become, in order. `fuse` lets a 3x3 convolution, ReLU and 2x2 pooling in a row become one;
+    /// `seed` keys the dropout masks.
+    pub fn stages(&self, fuse: bool, seed: u64) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        let (mut index, mut parameter) = (0, 0);
+        while index < self.layers.len() {
+            let (taken, op) = self.op(index, fuse, seed);
+            let with_weights = |layer: &&Layer| matches!(layer, Layer::Conv2d { .. } | Layer::Linear { .. });
+            let parameters =
+                parameter..parameter + 2 * self.layers[index..index + taken].iter().filter(with_weights).count();
+            parameter = parameters.end;
+            if let Some(op) = op {
+                stages.push(Stage { layers: index..index + taken, op, parameters });
+            }
+            index += taken;
+        }
+        stages
+    }
+
+    /// The op that begins at layer `index`, if that layer does anything, and how many layers it covers.
+    fn op(&self, index: usize, fuse: bool, seed: u64) -> (usize, Option<Box<dyn Op>>) {
+        use ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, KERNEL, WINDOW};
+        let len = self.shapes[index].len();
+        let image = || match self.shapes[index].0[..] {
+            [channels, height, width] => (channels, height, width),
+            _ => unreachable!("Model::new lets only images into a layer that needs them"),
+        };
+        match self.layers[index..] {
+            [Layer::Conv2d { out, kernel: KERNEL, padding }, Layer::Relu, Layer::MaxPool2d { size: WINDOW }, ..] if fuse => {
+                let (channels, height, width) = image();
+                (3, Some(Box::new(Conv2dReluMaxPool2d { channels, height, width, out, padding })))
+            }
+            [Layer::Conv2d { out, kernel, padding }, ..] => {
+                let (channels, height, width) = image();
+                (1, Some(Box::new(ops::conv2d::Conv2d { channels, height, width, out, kernel, padding })))
+            }
+            [Layer::MaxPool2d { size }, ..] => {
+                let (channels, height, width) = image();
+                (1, Some(Box::new(ops::maxpool2d::MaxPool2d { channels, height, width, size })))
+            }
+            [Layer::Relu, ..] => (1, Some(Box::new(ops::relu::Relu { len }))),
+            [Layer::Linear { out }, ..] => (1, Some(Box::new(ops::linear::Linear { inputs: len, outputs: out }))),
+            [Layer::Dropout { p }, ..] if p > 0.0 => {
+                (1, Some(Box::new(ops::dropout::Dropout::new(len, p, seed, index as u32))))
+            }
+            // Flattening changes no number, and dropping nothing neither.
+            _ => (1, None),
+        }
+    }
+}
+
+/// Streams of the seed's generator below this one belong to the data: its split and its shuffles.
+const INIT_STREAM: u64 = 1 << 40;
+
+fn output_shape(index: usize, layer: &Layer, input: &Shape) -> Result<Shape, ModelError> {
+    let refuse = |needed: String| ModelError::Input { index, layer: layer.clone(), found: input.clone(), needed };
+    let setting = |problem| Err(ModelError::Setting { index, layer: layer.clone(), problem });
+    match (layer, &input.0[..]) {
+        (Layer::Conv2d { out: 0, .. } | Layer::Linear { out: 0 }, _) => setting("needs at least one output"),
+        (Layer::Conv2d { kernel: 0, .. }, _) => setting("a kernel is at least 1x1"),
+        (Layer::Conv2d { kernel, padding, .. }, _) if padding >= kernel => {
+            setting("the padding must be smaller than the kernel")
+        }
+        (Layer::MaxPool2d { size: 0 }, _) => setting("a window is at least 1x1"),
+        (Layer::Dropout { p }, _) if !(0.0..1.0).contains(p) => setting("the probability must be in [0, 1)"),
+
+        (Layer::Conv2d { out, kernel, padding }, &[c, h, w]) => {
+            if h + 2 * padding < *kernel || w + 2 * padding < *kernel {
+                let least = kernel - 2 * padding;
+                return Err(refuse(format!("at least ({c}, {least}, {least})")));
+            }
+            Ok(Shape(vec![*out, h + 2 * padding + 1 - kernel, w + 2 * padding + 1 - kernel]))
+        }
+        (Layer::MaxPool2d { size }, &[c, h, w]) => {
+            if h < *size || w < *size {
+                return Err(refuse(format!("at least ({c}, {size}, {size})")));
+            }
+            Ok(Shape(vec![c, h / size, w / size]))
+        }
+        (Layer::Conv2d { .. } | Layer::MaxPool2d { .. }, _) => Err(refuse("an image (channels, height, width)".into())),
+        (Layer::Linear { out }, &[_]) => Ok(Shape(vec![*out])),
+        (Layer::Linear { .. }, _) => Err(refuse(format!("one dimension, ({}): put a Flatten before it", input.len()))),
+        (Layer::Flatten, _) => Ok(Shape(vec![input.len()])),
+        (Layer::Relu | Layer::Dropout { .. }, _) => Ok(input.clone()),
+    }
+}

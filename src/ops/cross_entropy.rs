@@ -1,0 +1,148 @@
+//! Softmax cross-entropy with the mean over the batch, as PyTorch's `cross_entropy`, and the batch's metrics.
+
+use crate::gpu::plan::Dispatch;
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
+use crate::metrics::BatchMetrics;
+use crate::shader;
+
+pub const SHADER: Shader = shader!("cross_entropy");
+
+/// Over `classes` logits per sample.
+#[derive(Clone, Debug)]
+pub struct CrossEntropy {
+    pub classes: usize,
+}
+
+/// The tensors of the fused kernels.
+pub struct LossTensors<'a> {
+    pub n: usize,
+    /// (N, classes)
+    pub logits: &'a Tensor,
+    /// (N) u32
+    pub targets: &'a Tensor,
+    /// (batches of an epoch) [`BatchMetrics`]
+    pub metrics: &'a Tensor,
+}
+
+impl CrossEntropy {
+    /// Elements of one [`BatchMetrics`] in its tensor.
+    pub const METRICS_LEN: usize = size_of::<BatchMetrics>() / 4;
+
+    fn constants(&self, n: usize) -> [(&'static str, f64); 2] {
+        [("BATCH", n as f64), ("CLASSES", self.classes as f64)]
+    }
+
+    /// Each sample's loss into `losses` (N).
+    pub fn plan_forward(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        logits: &Tensor,
+        targets: &Tensor,
+        losses: &Tensor,
+    ) -> Result<(), GpuError> {
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "forward",
+            constants: &self.constants(n),
+            buffers: &[("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)],
+            invocations: [n, 1, 1],
+        })
+    }
+
+    /// The gradient of the mean loss into `d_logits` (N, classes).
+    pub fn plan_backward(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        logits: &Tensor,
+        targets: &Tensor,
+        d_logits: &Tensor,
+    ) -> Result<(), GpuError> {
+        let len = n * self.classes;
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "backward",
+            constants: &self.constants(n),
+            buffers: &[("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)],
+            invocations: [n, 1, 1],
+        })
+    }
+
+    /// Loss, gradient and metrics in one dispatch.
+    pub fn plan_train(&self, planner: &mut Planner, t: &LossTensors, d_logits: &Tensor) -> Result<(), GpuError> {
+        let len = t.n * self.classes;
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "train",
+            constants: &self.constants(t.n),
+            buffers: &[
+                ("logits", t.logits, len),
+                ("targets", t.targets, t.n),
+                ("metrics", t.metrics, Self::METRICS_LEN),
+                ("d_logits", d_logits, len),
+            ],
+            invocations: [1, 1, 1],
+        })
+    }
+
+    /// Loss and metrics alone.
+    pub fn plan_evaluate(&self, planner: &mut Planner, t: &LossTensors) -> Result<(), GpuError> {
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "evaluate",
+            constants: &self.constants(t.n),
+            buffers: &[
+                ("logits", t.logits, t.n * self.classes),
+                ("targets", t.targets, t.n),
+                ("metrics", t.metrics, Self::METRICS_LEN),
+            ],
+            invocations: [1, 1, 1],
+        })
+    }
+}
+
+pub mod cpu {
+    use super::CrossEntropy;
+    use crate::metrics::BatchMetrics;
+    use crate::ops::Real;
+
+    /// `log(sum exp(logits))`, the maximum subtracted first so that nothing overflows.
+    fn log_sum_exp<T: Real>(logits: &[T]) -> T {
+        let most = logits.iter().copied().fold(T::neg_infinity(), T::max);
+        most + logits.iter().map(|&logit| (logit - most).exp()).sum::<T>().ln()
+    }
+
+    /// `losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]`
+    pub fn forward<T: Real>(op: &CrossEntropy, logits: &[T], targets: &[u32], losses: &mut [T]) {
+        for ((logits, &target), loss) in logits.chunks_exact(op.classes).zip(targets).zip(losses) {
+            *loss = log_sum_exp(logits) - logits[target as usize];
+        }
+    }
+
+    /// `d_logits[n,c] = (softmax(logits[n])[c] - (c == targets[n])) / N`
+    pub fn backward<T: Real>(op: &CrossEntropy, logits: &[T], targets: &[u32], d_logits: &mut [T]) {
+        let count = T::of(targets.len() as f64);
+        let samples = logits.chunks_exact(op.classes).zip(d_logits.chunks_exact_mut(op.classes));
+        for ((logits, d_logits), &target) in samples.zip(targets) {
+            let normaliser = log_sum_exp(logits);
+            for (c, (&logit, d)) in logits.iter().zip(d_logits).enumerate() {
+                let label = if c == target as usize { T::one() } else { T::zero() };
+                *d = ((logit - normaliser).exp() - label) / count;
+            }
+        }
+    }
+
+    /// The batch's metrics; the first of equal logits is the judgement, as `torch.argmax`.
+    pub fn metrics(op: &CrossEntropy, logits: &[f32], targets: &[u32]) -> BatchMetrics {
+        let mut losses = vec![0.0; targets.len()];
+        forward(op, logits, targets, &mut losses);
+        let mut metrics = BatchMetrics { loss_sum: losses.iter().sum(), count: targets.len() as u32, ..Default::default() };
+        for (logits, &target) in logits.chunks_exact(op.classes).zip(targets) {
+            let best = (1..op.classes).fold(0, |best, c| if logits[c] > logits[best] { c } else { best });
+            metrics.correct += u32::from(best == target as usize);
+            metrics.non_finite += logits.iter().filter(|logit| !logit.is_finite()).count() as u32;
+        }
+        metrics
+    }
+}

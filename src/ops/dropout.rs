@@ -1,0 +1,117 @@
+//! Dropout: in training each element is zeroed with probability `p`, the others are scaled by `1 / (1 - p)`.
+//!
+//! No mask is stored. Whether an element is kept is a hash of (seed, layer, step, index) in u32 arithmetic, the same function
+//! here and in the shader, so the backward pass and the other device draw the same mask again.
+
+use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use crate::gpu::plan::{Dispatch, strided};
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
+use crate::shader;
+
+pub const SHADER: Shader = shader!("dropout");
+
+/// Dropout over samples of `len` elements.
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    pub len: usize,
+    pub key: u32,
+    /// Probability of dropping an element, in [0, 1).
+    pub p: f32,
+}
+
+impl Dropout {
+    /// Dropout of layer number `layer` of a network trained with `seed`.
+    pub fn new(len: usize, p: f32, seed: u64, layer: u32) -> Self {
+        let key =
+            cpu::hash(cpu::hash(seed as u32).wrapping_add(cpu::hash((seed >> 32) as u32 ^ 0x9e37_79b9)).wrapping_add(layer));
+        Self { len, key, p }
+    }
+
+    /// An element is kept when its hash is at least this: `p` as a fraction of 2^32.
+    pub fn threshold(&self) -> u32 {
+        (f64::from(self.p) * 4_294_967_296.0) as u32
+    }
+
+    /// What a kept element is multiplied by.
+    pub fn scale(&self) -> f32 {
+        1.0 / (1.0 - self.p)
+    }
+
+    /// `y = x * mask`; the backward pass is the same product with the gradient.
+    fn plan(&self, planner: &mut Planner, n: usize, x: &Tensor, y: &Tensor) -> Result<(), GpuError> {
+        let total = n * self.len;
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "apply",
+            constants: &[
+                ("LENGTH", total as f64),
+                ("KEY", f64::from(self.key)),
+                ("THRESHOLD", f64::from(self.threshold())),
+                ("SCALE", f64::from(self.scale())),
+            ],
+            buffers: &[("x", x, total), ("y", y, total)],
+            invocations: strided(total),
+        })
+    }
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        SHADER.op
+    }
+
+    fn input_len(&self) -> usize {
+        self.len
+    }
+
+    fn output_len(&self) -> usize {
+        self.len
+    }
+
+    fn training_only(&self) -> bool {
+        true
+    }
+
+    fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
+        self.plan(planner, t.n, t.x, t.y)
+    }
+
+    fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
+        t.d_x.map_or(Ok(()), |d_x| self.plan(planner, t.n, t.d_y, d_x))
+    }
+
+    fn forward(&self, s: ForwardSlices) {
+        cpu::apply(self, s.step, s.x, s.y);
+    }
+
+    fn backward(&self, s: BackwardSlices) {
+        if let Some(d_x) = s.d_x {
+            cpu::apply(self, s.step, s.d_y, d_x);
+        }
+    }
+}
+
+pub mod cpu {
+    use super::Dropout;
+    use crate::ops::Real;
+
+    /// A 32-bit integer hash with low bias, lowbias32 (C. Wellons, "Prospecting for Hash Functions", 2018).
+    pub fn hash(x: u32) -> u32 {
+        let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+        x ^ (x >> 16)
+    }
+
+    /// Whether element `index` of the batch is kept in training step `step`.
+    pub fn keep(op: &Dropout, step: u32, index: u32) -> bool {
+        hash(index ^ hash(step.wrapping_add(op.key))) >= op.threshold()
+    }
+
+    /// `y = x * scale` where kept, else 0
+    pub fn apply<T: Real>(op: &Dropout, step: u32, x: &[T], y: &mut [T]) {
+        let scale = T::of(f64::from(op.scale()));
+        for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+            *y = if keep(op, step, i as u32) { x * scale } else { T::zero() };
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it.
+
+use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use crate::gpu::plan::Dispatch;
+use crate::gpu::{GpuError, Planner, Shader};
+use crate::shader;
+
+pub const SHADER: Shader = shader!("linear");
+
+/// From K `inputs` to O `outputs`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+impl Linear {
+    fn constants(&self, n: usize) -> [(&'static str, f64); 3] {
+        [("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)]
+    }
+}
+
+/// A constant of the shader.
+fn constant(name: &str) -> usize {
+    SHADER.constant(name) as usize
+}
+
+impl Op for Linear {
+    fn name(&self) -> &'static str {
+        SHADER.op
+    }
+
+    fn input_len(&self) -> usize {
+        self.inputs
+    }
+
+    fn output_len(&self) -> usize {
+        self.outputs
+    }
+
+    fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "forward",
+            constants: &self.constants(t.n),
+            buffers: &[
+                ("x", t.x, t.n * self.inputs),
+                ("weight", &t.params[0], self.outputs * self.inputs),
+                ("bias", &t.params[1], self.outputs),
+                ("y", t.y, t.n * self.outputs),
+            ],
+            invocations: [self.outputs.div_ceil(constant("OUTS")) * constant("LANES"), t.n.div_ceil(constant("SAMPLES")), 1],
+        })
+    }
+
+    fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
+        let (x, d_y) = (("x", t.x, t.n * self.inputs), ("d_y", t.d_y, t.n * self.outputs));
+        let columns = self.inputs.div_ceil(constant("LANES") * constant("COLUMNS")) * constant("LANES");
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "backward_params",
+            constants: &self.constants(t.n),
+            buffers: &[
+                x,
+                d_y,
+                ("d_weight", &t.d_params[0], self.outputs * self.inputs),
+                ("d_bias", &t.d_params[1], self.outputs),
+            ],
+            invocations: [columns, self.outputs.div_ceil(constant("OUTS")), 1],
+        })?;
+        let Some(d_x) = t.d_x else { return Ok(()) };
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "backward_input",
+            constants: &self.constants(t.n),
+            buffers: &[("weight", &t.params[0], self.outputs * self.inputs), d_y, ("d_x", d_x, t.n * self.inputs)],
+            invocations: [columns, t.n.div_ceil(constant("BACK_SAMPLES")), 1],
+        })
+    }
+
+    fn forward(&self, s: ForwardSlices) {
+        cpu::forward(self, s.x, s.params[0], s.params[1], s.y);
+    }
+
+    fn backward(&self, s: BackwardSlices) {
+        let [d_weight, d_bias] = s.d_params else { return };
+        cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias);
+        if let Some(d_x) = s.d_x {
+            cpu::backward_input(self, s.params[0], s.d_y, d_x);
+        }
+    }
+}
+
+/// Matrix products, cut into tasks along the side that does not enter a sum.
+pub mod cpu {
+    use super::Linear;
+    use crate::ops::Real;
+    use crate::ops::matrix::{Matrix, multiply};
+    use rayon::prelude::*;
+
+    /// Outputs, or inputs, that one task takes.
+    const PER_TASK: usize = 64;
+
+    /// `y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k]`
+    pub fn forward<T: Real>(op: &Linear, x: &[T], weight: &[T], bias: &[T], y: &mut [T]) {
+        let n = x.len() / op.inputs;
+        let tasks = weight.par_chunks(PER_TASK * op.inputs).zip(bias.par_chunks(PER_TASK));
+        let blocks: Vec<Vec<T>> = tasks
+            .map(|(weight, bias)| {
+                let mut y = bias.repeat(n);
+                multiply(
+                    &mut y,
+                    bias.len(),
+                    Matrix::new(x, n, op.inputs),
+                    Matrix::new(weight, bias.len(), op.inputs).t(),
+                    true,
+                );
+                y
+            })
+            .collect();
+        copy_columns(&blocks, n, y, op.outputs, PER_TASK);
+    }
+
+    /// `d_x[n,k] = sum_o d_y[n,o] * weight[o,k]`
+    pub fn backward_input<T: Real>(op: &Linear, weight: &[T], d_y: &[T], d_x: &mut [T]) {
+        let n = d_x.len() / op.inputs;
+        // Wide enough that a task's rows of the weight are read in long runs.
+        let width = 4 * PER_TASK;
+        let blocks: Vec<Vec<T>> = (0..op.inputs.div_ceil(width))
+            .into_par_iter()
+            .map(|block| {
+                let columns = width.min(op.inputs - block * width);
+                let mut d_x = vec![T::zero(); n * columns];
+                let weight = Matrix::strided(&weight[block * width..], op.outputs, columns, op.inputs);
+                multiply(&mut d_x, columns, Matrix::new(d_y, n, op.outputs), weight, false);
+                d_x
+            })
+            .collect();
+        copy_columns(&blocks, n, d_x, op.inputs, width);
+    }
+
+    /// `d_weight[o,k] = sum_n d_y[n,o] * x[n,k]`, `d_bias[o] = sum_n d_y[n,o]`
+    pub fn backward_params<T: Real>(op: &Linear, x: &[T], d_y: &[T], d_weight: &mut [T], d_bias: &mut [T]) {
+        let n = x.len() / op.inputs;
+        d_weight.par_chunks_mut(PER_TASK * op.inputs).enumerate().for_each(|(block, d_weight)| {
+            let rows = d_weight.len() / op.inputs;
+            let d_y = Matrix::strided(&d_y[block * PER_TASK..], n, rows, op.outputs);
+            multiply(d_weight, op.inputs, d_y.t(), Matrix::new(x, n, op.inputs), false);
+        });
+        d_bias.fill(T::zero());
+        for d_y in d_y.chunks_exact(op.outputs) {
+            d_bias.iter_mut().zip(d_y).for_each(|(sum, &d)| *sum += d);
+        }
+    }
+
+    /// Puts the tasks' blocks (n, up to `width`) side by side into `out` (n, `columns`).
+    fn copy_columns<T: Real>(blocks: &[Vec<T>], n: usize, out: &mut [T], columns: usize, width: usize) {
+        for (block, data) in blocks.iter().enumerate() {
+            let wide = width.min(columns - block * width);
+            for row in 0..n {
+                out[row * columns + block * width..][..wide].copy_from_slice(&data[row * wide..][..wide]);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Matrix products of the CPU path: the `gemm` crate behind slices with checked bounds.
+
+use super::Real;
+
+/// A matrix over a slice, with its strides in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A (rows, cols) matrix, row after row.
+    ///
+    /// # Panics
+    /// If `data` is shorter than the matrix.
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// A (rows, cols) matrix whose rows begin `row_stride` elements apart.
+    ///
+    /// # Panics
+    /// If `data` is shorter than the matrix.
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, row_stride: usize) -> Self {
+        assert!(rows == 0 || cols == 0 || data.len() >= (rows - 1) * row_stride + cols, "matrix larger than its data");
+        Self { data, rows, cols, row_stride, col_stride: 1 }
+    }
+
+    /// The transposed matrix, over the same data.
+    pub fn t(self) -> Self {
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+}
+
+/// `out = a * b`, or `out += a * b` where `accumulate` is set; `out` is (a.rows, b.cols), its rows `out_stride` elements apart.
+///
+/// Runs on the calling thread: callers split the work into tasks of a fixed size, so that no sum depends on the number of
+/// threads.
+///
+/// # Panics
+/// If the shapes do not fit each other or `out`.
+pub fn multiply<T: Real>(out: &mut [T], out_stride: usize, a: Matrix<T>, b: Matrix<T>, accumulate: bool) {
+    assert_eq!(a.cols, b.rows, "inner dimensions differ");
+    if a.rows == 0 || b.cols == 0 {
+        return;
+    }
+    assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols, "product larger than its slice");
+    // SAFETY: `Matrix::strided` checked that every element of `a` and `b` lies in its slice, the line above that of `out`;
+    // `out` is borrowed mutably, so it overlaps neither. `T` is f32 or f64, the only implementations of `Real`.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.cols,
+            a.cols,
+            out.as_mut_ptr(),
+            1,
+            out_stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            T::one(),
+            T::one(),
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! The operations of the network. Each op is one file here and one shader of the same stem in `shaders/`: its sizes, how it
+//! plans its dispatches on the GPU, and `mod cpu`, the same arithmetic in plain Rust.
+//!
+//! # Adding an op
+//!
+//! Write `shaders/NAME.wgsl` and `src/ops/NAME.rs`, add a line to [`SHADERS`], give its cases to `tests/op_parity.rs`, and
+//! use it: implement [`Op`] and let [`crate::model::Model::ops`] produce it.
+
+pub mod conv2d;
+pub mod conv2d_relu_maxpool2d;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod gather;
+pub mod linear;
+pub mod matrix;
+pub mod maxpool2d;
+pub mod relu;
+pub mod sgd;
+
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
+
+/// Every shader of the project: the op table.
+pub const SHADERS: &[Shader] = &[
+    gather::SHADER,
+    conv2d::SHADER,
+    relu::SHADER,
+    maxpool2d::SHADER,
+    conv2d_relu_maxpool2d::SHADER,
+    linear::SHADER,
+    dropout::SHADER,
+    cross_entropy::SHADER,
+    sgd::SHADER,
+];
+
+/// The element types of the CPU mirror: f32 to train, f64 to check gradients.
+pub trait Real:
+    num_traits::Float + num_traits::NumAssign + std::iter::Sum + std::fmt::Debug + Send + Sync + 'static
+{
+    fn of(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
+/// How many samples one task of the CPU path takes. A constant, so that sums over samples do not depend on the number of
+/// threads; small enough that a task's matrices stay in a core's cache.
+pub const SAMPLES_PER_TASK: usize = 4;
+
+/// What an op reads and writes on the GPU in a forward pass over a batch of `n` samples.
+pub struct ForwardTensors<'a> {
+    pub n: usize,
+    /// (N, `input_len`)
+    pub x: &'a Tensor,
+    /// Weight and bias, or nothing.
+    pub params: &'a [Tensor],
+    /// (N, `output_len`)
+    pub y: &'a Tensor,
+    /// (N, `saved_len`) as u32
+    pub saved: &'a Tensor,
+}
+
+/// What an op reads and writes on the GPU in a backward pass. `d_y` is the gradient of the loss with respect to `y`.
+pub struct BackwardTensors<'a> {
+    pub n: usize,
+    pub x: &'a Tensor,
+    pub params: &'a [Tensor],
+    pub saved: &'a Tensor,
+    pub d_y: &'a Tensor,
+    /// Absent in the first op of a network: nobody needs the gradient of the images.
+    pub d_x: Option<&'a Tensor>,
+    /// Gradients of `params`, overwritten.
+    pub d_params: &'a [Tensor],
+}
+
+/// The same on the CPU.
+pub struct ForwardSlices<'a> {
+    pub x: &'a [f32],
+    pub params: &'a [&'a [f32]],
+    pub y: &'a mut [f32],
+    pub saved: &'a mut [u32],
+    /// Training steps so far: the dropout counter.
+    pub step: u32,
+}
+
+/// The same on the CPU.
+pub struct BackwardSlices<'a> {
+    pub x: &'a [f32],
+    pub params: &'a [&'a [f32]],
+    pub saved: &'a [u32],
+    pub d_y: &'a [f32],
+    pub d_x: Option<&'a mut [f32]>,
+    pub d_params: &'a mut [&'a mut [f32]],
+    pub step: u32,
+}
+
+/// One stage of a network, on both paths.
+pub trait Op: Send + Sync {
+    /// The stem of its files.
+    fn name(&self) -> &'static str;
+    /// Elements of one sample going in.
+    fn input_len(&self) -> usize;
+    /// Elements of one sample coming out.
+    fn output_len(&self) -> usize;
+    /// u32 elements per sample that the forward pass keeps for the backward pass.
+    fn saved_len(&self) -> usize {
+        0
+    }
+    /// Whether it only acts in training, and is left out of an evaluation.
+    fn training_only(&self) -> bool {
+        false
+    }
+    fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError>;
+    fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError>;
+    fn forward(&self, s: ForwardSlices);
+    fn backward(&self, s: BackwardSlices);
+}

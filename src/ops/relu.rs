@@ -1,0 +1,79 @@
+//! ReLU: `y = max(x, 0)`. Its gradient at 0 is 0, as PyTorch's.
+
+use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use crate::gpu::plan::{Dispatch, strided};
+use crate::gpu::{GpuError, Planner, Shader};
+use crate::shader;
+
+pub const SHADER: Shader = shader!("relu");
+
+/// ReLU over samples of `len` elements.
+#[derive(Clone, Debug)]
+pub struct Relu {
+    pub len: usize,
+}
+
+impl Op for Relu {
+    fn name(&self) -> &'static str {
+        SHADER.op
+    }
+
+    fn input_len(&self) -> usize {
+        self.len
+    }
+
+    fn output_len(&self) -> usize {
+        self.len
+    }
+
+    fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
+        let total = t.n * self.len;
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "forward",
+            constants: &[("LENGTH", total as f64)],
+            buffers: &[("x", t.x, total), ("y", t.y, total)],
+            invocations: strided(total),
+        })
+    }
+
+    fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
+        let Some(d_x) = t.d_x else { return Ok(()) };
+        let total = t.n * self.len;
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "backward",
+            constants: &[("LENGTH", total as f64)],
+            buffers: &[("x", t.x, total), ("d_y", t.d_y, total), ("d_x", d_x, total)],
+            invocations: strided(total),
+        })
+    }
+
+    fn forward(&self, s: ForwardSlices) {
+        cpu::forward(s.x, s.y);
+    }
+
+    fn backward(&self, s: BackwardSlices) {
+        if let Some(d_x) = s.d_x {
+            cpu::backward(s.x, s.d_y, d_x);
+        }
+    }
+}
+
+pub mod cpu {
+    use crate::ops::Real;
+
+    /// `y = max(x, 0)`; a NaN stays one.
+    pub fn forward<T: Real>(x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = if x <= T::zero() { T::zero() } else { x };
+        }
+    }
+
+    /// `d_x = d_y` where `x > 0`, else 0
+    pub fn backward<T: Real>(x: &[T], d_y: &[T], d_x: &mut [T]) {
+        for ((d_x, &x), &d_y) in d_x.iter_mut().zip(x).zip(d_y) {
+            *d_x = if x <= T::zero() { T::zero() } else { d_y };
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it.
+
+use crate::gpu::plan::{Dispatch, strided};
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
+use crate::shader;
+
+pub const SHADER: Shader = shader!("sgd");
+
+/// The optimizer's settings; weight decay and dampening are 0.
+///
+/// PyTorch starts the momentum buffer as the first gradient. With dampening 0 a buffer that starts at zero gives the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    pub lr: f32,
+    pub momentum: f32,
+    pub nesterov: bool,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { lr: 0.01, momentum: 0.9, nesterov: true }
+    }
+}
+
+impl Sgd {
+    /// One dispatch over the whole arena of parameters.
+    pub fn plan(&self, planner: &mut Planner, param: &Tensor, momentum: &Tensor, gradient: &Tensor) -> Result<(), GpuError> {
+        let total = param.len();
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry: "update",
+            constants: &[
+                ("LENGTH", total as f64),
+                ("LR", f64::from(self.lr)),
+                ("MOMENTUM", f64::from(self.momentum)),
+                ("NESTEROV", f64::from(u8::from(self.nesterov))),
+            ],
+            buffers: &[("param", param, total), ("velocity", momentum, total), ("gradient", gradient, total)],
+            invocations: strided(total),
+        })
+    }
+}
+
+pub mod cpu {
+    use super::Sgd;
+    use crate::ops::Real;
+
+    /// `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v` without.
+    pub fn update<T: Real>(op: &Sgd, param: &mut [T], velocity: &mut [T], gradient: &[T]) {
+        let (lr, momentum) = (T::of(f64::from(op.lr)), T::of(f64::from(op.momentum)));
+        for ((p, v), &g) in param.iter_mut().zip(velocity).zip(gradient) {
+            *v = momentum * *v + g;
+            let direction = if op.nesterov { g + momentum * *v } else { *v };
+            *p -= lr * direction;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the test files share: devices, comparisons with derived bounds, and inputs that hurt.
+
+#![allow(dead_code)] // each test file uses its own part
+
+use mnist_wgpu::gpu::{Adapters, Context, Options};
+use std::fmt::Debug;
+
+/// Rounding of f32: half a unit in the last place of 1.
+pub const EPS: f64 = f32::EPSILON as f64 / 2.0;
+
+/// A sum of n products rounds each product once and each addition once, so that its error is at most about
+/// `2 n EPS sum|terms|` in any order of addition (N. Higham, Accuracy and Stability of Numerical Algorithms, 3.1). One of the
+/// two sides compared may itself be f32, which doubles that.
+pub const C: f64 = 4.0;
+
+/// Fills every output before a kernel runs, so that "wrote 0" and "never wrote" differ.
+pub const SENTINEL: f32 = f32::from_bits(0x7fc0_dead);
+
+/// Compares floating-point results: element i may be off by `C * terms * EPS * magnitude[i]`, where `magnitude` is the sum of
+/// the absolute terms it was made of. NaN, an untouched output and a wrong length are errors.
+pub fn close(what: &str, got: &[f32], want: &[f64], magnitude: &[f64], terms: usize) -> Result<(), String> {
+    if got.len() != want.len() || want.len() != magnitude.len() {
+        return Err(format!("{what}: {} elements, expected {} (bounds for {})", got.len(), want.len(), magnitude.len()));
+    }
+    for (i, ((&got, &want), &magnitude)) in got.iter().zip(want).zip(magnitude).enumerate() {
+        if got.to_bits() == SENTINEL.to_bits() {
+            return Err(format!("{what}: element {i} was never written"));
+        }
+        // The smallest normal number: what a device that flushes denormals to zero may lose.
+        let bound = C * terms as f64 * EPS * magnitude + f64::from(f32::MIN_POSITIVE);
+        let error = (f64::from(got) - want).abs();
+        // Written so that a NaN on either side fails.
+        if !(error <= bound) {
+            return Err(format!("{what}: element {i} is {got:e}, expected {want:e}: off by {error:e}, allowed {bound:e}"));
+        }
+    }
+    Ok(())
+}
+
+/// Compares what must be exact: copies, masks, indices, labels, ReLU. +0 and -0 count as equal.
+pub fn exact<T: PartialEq + Debug>(what: &str, got: &[T], want: &[T]) -> Result<(), String> {
+    if got.len() != want.len() {
+        return Err(format!("{what}: {} elements, expected {}", got.len(), want.len()));
+    }
+    match got.iter().zip(want).position(|(got, want)| got != want) {
+        Some(i) => Err(format!("{what}: element {i} is {:?}, expected exactly {:?}", got[i], want[i])),
+        None => Ok(()),
+    }
+}
+
+/// Every adapter of this machine, opened with each of `options`.
+///
+/// # Panics
+/// Where there is no adapter: a test without a device fails, it does not pass.
+pub fn contexts(options: &[Options]) -> Vec<Context> {
+    let adapters = pollster::block_on(Adapters::find());
+    assert!(!adapters.is_empty(), "no GPU to test on: {}; or run ./scripts/test", Adapters::none_found());
+    let all = (0..adapters.len()).flat_map(|index| options.iter().map(move |&options| (index, options)));
+    all.map(|(index, options)| pollster::block_on(adapters.open(index, options)).expect("the device opens")).collect()
+}
+
+/// With wgpu's run-time checks and WebGPU's default limits, and as a release run has it.
+pub const BOTH: [Options; 2] = [
+    Options { runtime_checks: true, default_limits: true },
+    Options { runtime_checks: false, default_limits: false },
+];
+
+/// The hash that `tests/golden/make.py` draws its inputs with, lowbias32.
+pub fn hash(x: u32) -> u32 {
+    mnist_wgpu::ops::dropout::cpu::hash(x)
+}
+
+/// Number `i` of stream `stream`, in [0, 1): the same as in `tests/golden/make.py`.
+pub fn uniform(stream: u32, i: u32) -> f32 {
+    (hash(i.wrapping_add(hash(stream))) >> 8) as f32 / (1 << 24) as f32
+}
+
+/// `len` values in [-1, 1), with zeros, ties and a few large ones among them.
+pub fn values(stream: u32, len: usize) -> Vec<f32> {
+    let value = |i: u32| {
+        let x = 2.0 * uniform(stream, i) - 1.0;
+        match hash(i ^ hash(stream ^ 0x5eed)) % 16 {
+            0 => 0.0,
+            1..=3 => (x * 4.0).round() / 4.0,
+            4 => x * 1e3,
+            _ => x,
+        }
+    };
+    (0..len as u32).map(value).collect()
+}
+
+pub fn f64s(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| x.into()).collect()
+}
+
+pub fn magnitudes(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x).abs()).collect()
+}

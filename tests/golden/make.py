@@ -1,0 +1,199 @@
+"""Writes PyTorch's numbers for the default net and for single ops: what both of our paths have to meet.
+
+    pip install torch numpy safetensors
+    python tests/golden/make.py
+
+Everything is computed in float64 from inputs that are exact float32 values, and stored as float32: the reference's own
+rounding is one rounding to float32, negligible beside that of a float32 computation. One thread, no random numbers:
+running this again with the same versions writes the same bytes.
+
+plain.safetensors, masked.safetensors: ten training steps of the default net, without dropout and with a given dropout mask.
+    act.<i>       (8, ...)   output of layer i of the nn.Sequential in step 0; of the large ones (0, 1, 3, 4) only the
+                             first image, (1, ...). act.7 to act.9 are (8, 128), (8, 128), (8, 10).
+    loss          (10,)      mean cross-entropy of each step's batch, before the step's update
+    grad.<name>              gradient of each parameter in step 0
+    param.<name>             each parameter after the ten steps
+    *.7.weight is large: stored are every 7th element of the flattened tensor (.every7), the sums of its rows (.rows,
+    one per output) and of its columns (.cols, one per input).
+
+    Inputs are not stored. They follow from `hash` and `signed` below (a few integer operations) and these streams:
+    parameters  stream t, the index in NAMES:  signed * bound in float32, bound = float32(1 / sqrt(fan_in))
+    images      stream 100 + step:  hash -> 0 where its two lowest bits are 0, else its highest byte; rows and columns 0..6,
+                the upper left corner, are 0 (whole pooling windows then tie); input = pixel / 255
+    labels      stream 200 + step:  hash % 10
+    masks       stream 300 + step:  2 where the lowest bit of hash is 1, else 0
+
+ops.safetensors: single ops on small inputs, which are stored too. <op>.<case>.sizes (int32) holds a case's sizes, in the
+    order of the comment above it. Unless said otherwise an input is `signed`; each draws the next stream, from 1000 on.
+"""
+
+import itertools
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save_file
+from torch import nn
+
+NAMES = ["0.weight", "0.bias", "3.weight", "3.bias", "7.weight", "7.bias", "9.weight", "9.bias"]
+FAN_IN = [9, 9, 288, 288, 1600, 1600, 128, 128]
+STEPS, BATCH, HIDDEN, DROPOUT_AT = 10, 8, 128, 8
+FIRST_IMAGE_ONLY = {0, 1, 3, 4}
+# Hyper-parameters, too, are what float32 makes of them.
+LR, MOMENTUM = float(np.float32(0.01)), float(np.float32(0.9))
+
+
+def hash(x):
+    """lowbias32, in wrapping u32 arithmetic."""
+    x = np.array(x, dtype=np.uint32, ndmin=1)
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return x
+
+
+def hashes(stream, shape):
+    """hash(k + hash(stream)) for k = 0, 1, ... in row-major order."""
+    return hash(np.arange(np.prod(shape), dtype=np.uint32) + hash(stream)).reshape(shape)
+
+
+def signed(stream, shape):
+    """2 * uniform - 1 in [-1, 1), where uniform is the upper 24 bits of the hash / 2^24: both exact in float32."""
+    uniform = (hashes(stream, shape) >> np.uint32(8)).astype(np.float32) / np.float32(2**24)
+    return np.float32(2) * uniform - np.float32(1)
+
+
+def f64(array):
+    return torch.from_numpy(np.asarray(array, dtype=np.float32)).double()
+
+
+def save(name, tensors):
+    tensors = {key: torch.as_tensor(t).detach() for key, t in tensors.items()}
+    arrays = {key: (t.float() if t.is_floating_point() else t.int()).contiguous().numpy() for key, t in tensors.items()}
+    note = f"written by tests/golden/make.py with torch {torch.__version__.split('+')[0]}"
+    save_file(arrays, Path(__file__).with_name(f"{name}.safetensors"), {"source": note})
+
+
+def default_net():
+    net = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(1600, HIDDEN), nn.Identity(), nn.Linear(HIDDEN, 10),
+    ).double()  # fmt: skip
+    with torch.no_grad():
+        for t, (name, fan_in) in enumerate(zip(NAMES, FAN_IN, strict=True)):
+            p = net.get_parameter(name)
+            p.copy_(f64(signed(t, tuple(p.shape)) * np.float32(1 / np.sqrt(fan_in))))
+    return net
+
+
+def batch(step):
+    h = hashes(100 + step, (BATCH, 1, 28, 28))
+    pixels = np.where(h & np.uint32(3) == 0, np.uint32(0), h >> np.uint32(24))
+    pixels[:, :, :6, :6] = 0
+    labels = hashes(200 + step, (BATCH,)) % np.uint32(10)
+    return f64(pixels.astype(np.float32) / np.float32(255)), torch.from_numpy(labels).long()
+
+
+def put_parameter(out, key, t):
+    if key.endswith("7.weight"):
+        out |= {f"{key}.every7": t.flatten()[::7], f"{key}.rows": t.sum(1), f"{key}.cols": t.sum(0)}
+    else:
+        out[key] = t.clone()
+
+
+def training(masked):
+    net, out, losses = default_net(), {}, []
+    sgd = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, nesterov=True)
+    for step in range(STEPS):
+        x, labels = batch(step)
+        for i, layer in enumerate(net):
+            x = layer(x)
+            if i == DROPOUT_AT and masked:
+                x = x * f64(2 * (hashes(300 + step, (BATCH, HIDDEN)) & np.uint32(1)))
+            if step == 0:
+                out[f"act.{i}"] = x[:1] if i in FIRST_IMAGE_ONLY else x
+        loss = F.cross_entropy(x, labels)
+        losses.append(loss.item())
+        sgd.zero_grad()
+        loss.backward()
+        if step == 0:
+            for name in NAMES:
+                put_parameter(out, f"grad.{name}", net.get_parameter(name).grad)
+        sgd.step()
+    for name in NAMES:
+        put_parameter(out, f"param.{name}", net.get_parameter(name).detach())
+    return out | {"loss": losses}
+
+
+def ops():
+    out, streams = {}, itertools.count(1000)
+
+    def draw(*shape):
+        return f64(signed(next(streams), shape))
+
+    def put(name, sizes, **tensors):
+        out.update({f"{name}.{key}": t for key, t in tensors.items()} | {f"{name}.sizes": sizes})
+
+    def case(name, sizes, op, **inputs):
+        """Runs op, draws a gradient of its output and stores inputs, output and the gradients of all inputs."""
+        inputs = {key: t.requires_grad_() for key, t in inputs.items()}
+        output = op(*inputs.values())
+        d_output = draw(*output.shape)
+        output.backward(d_output)
+        grads = {f"d_{key}": t.grad for key, t in inputs.items()}
+        put(name, sizes, output=output, d_output=d_output, **inputs, **grads)
+
+    # N, C, H, W, output channels, kernel, padding
+    for i, sizes in enumerate([(1, 1, 5, 5, 1, 3, 0), (2, 3, 7, 9, 5, 3, 1), (3, 2, 11, 6, 7, 5, 2), (2, 4, 6, 6, 8, 1, 0)]):
+        n, c, h, w, o, k, p = sizes
+        case(f"conv2d.{i}", sizes, partial(F.conv2d, padding=p), input=draw(n, c, h, w), weight=draw(o, c, k, k), bias=draw(o))
+
+    # N, C, H, W, window (and stride). Multiples of 0.5, so that most windows tie: the first maximum in row-major order
+    # gets the whole gradient. (+ 0.0 makes -0.0 into 0.0.)
+    for i, (n, c, h, w, k) in enumerate([(2, 3, 8, 8, 2), (2, 3, 7, 9, 2), (2, 2, 9, 9, 3), (1, 3, 8, 11, 3)]):
+        ties = (draw(n, c, h, w) * 2).round() / 2 + 0.0
+        case(f"maxpool2d.{i}", (n, c, h, w, k), partial(F.max_pool2d, kernel_size=k), input=ties)
+
+    # N, inputs, outputs
+    for i, (n, c, o) in enumerate([(1, 1, 1), (3, 7, 5), (8, 65, 10)]):
+        case(f"linear.{i}", (n, c, o), F.linear, input=draw(n, c), weight=draw(o, c), bias=draw(o))
+
+    # elements. The gradient at 0 and at -0.0 is 0.
+    case("relu.0", (8,), F.relu, input=f64([-1e30, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 1e30]))
+    case("relu.1", (37,), F.relu, input=draw(37))
+
+    # N, classes. Ordinary logits; far apart by 160; by 20,000; all equal. Labels go through the classes, so that they
+    # hit the largest logit, the smallest and those between.
+    wide, huge = draw(10, 10), draw(10, 10)
+    wide[:, 2], wide[:, 5] = 80.0, -80.0
+    huge[:, 3], huge[:, 7] = 1e4, -1e4
+    for i, logits in enumerate([draw(8, 10) * 4, wide, huge, torch.full((3, 10), -2.5, dtype=torch.float64)]):
+        labels = torch.arange(len(logits)) % 10
+        loss = F.cross_entropy(logits.requires_grad_(), labels)
+        loss.backward()
+        put(f"cross_entropy.{i}", logits.shape, logits=logits, labels=labels, loss=loss.reshape(1), d_logits=logits.grad)
+
+    # elements, nesterov (0 or 1). hyper: lr, momentum. grads[s] is given in step s, params[s] is what step s leaves behind.
+    for i, (lr, momentum, nesterov) in enumerate([(LR, MOMENTUM, 1), (LR, MOMENTUM, 0), (LR, 0.0, 0), (10.0, MOMENTUM, 1)]):
+        start, grads, params = draw(37), draw(3, 37), []
+        param = start.clone()
+        sgd = torch.optim.SGD([param], lr=lr, momentum=momentum, nesterov=bool(nesterov))
+        for grad in grads:
+            param.grad = grad
+            sgd.step()
+            params.append(param.clone())
+        put(f"sgd.{i}", (37, nesterov), param=start, grads=grads, params=torch.stack(params), hyper=[lr, momentum])
+    return out
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    save("plain", training(masked=False))
+    save("masked", training(masked=True))
+    save("ops", ops())
