@@ -105,9 +105,15 @@ pub fn save(path: &Path, model: &Model, arena: &[f32], info: &Info) -> Result<()
 /// Checks, before hours of training, that a checkpoint can be written to `path`; makes the folder it is to lie in.
 pub fn check_writable(path: &Path) -> Result<(), CheckpointError> {
     let write = |source| CheckpointError::Write { path: path.into(), source };
-    if path.is_dir() {
+    let text = path.as_os_str().to_string_lossy();
+    if path.is_dir() || path.file_name().is_none() || text.ends_with(std::path::is_separator) {
         let message = "it is a folder; give the name of a file, as in --out folder/model.safetensors";
         return Err(write(std::io::Error::new(std::io::ErrorKind::IsADirectory, message)));
+    }
+    // Renaming over a device or a pipe would replace it.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let message = "it is a device or a pipe, not a file";
+        return Err(write(std::io::Error::new(std::io::ErrorKind::InvalidInput, message)));
     }
     beside(path).map(drop).map_err(write)
 }
@@ -118,7 +124,10 @@ fn beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let message = format!("its folder {} cannot be made: {error}", folder.display());
+        std::io::Error::new(error.kind(), message)
+    })?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
@@ -148,18 +157,20 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let model = Model::new(input, layers, crate::data::CLASSES)
         .map_err(|source| CheckpointError::Model { path: path_buf(), source })?;
 
-    let names = |names: Vec<&str>| names.join(", ");
-    if let Some(name) = tensors.names().into_iter().find(|name| model.parameters().iter().all(|p| p.name != *name)) {
+    let names = |names: Vec<&str>| if names.is_empty() { "no tensor".to_string() } else { names.join(", ") };
+    let mut found = tensors.names();
+    found.sort_unstable();
+    if let Some(name) = found.iter().copied().find(|name| model.parameters().iter().all(|p| p.name != *name)) {
         let expected = names(model.parameters().iter().map(|p| p.name.as_str()).collect());
         return Err(CheckpointError::Superfluous { path: path_buf(), name: name.into(), expected });
     }
-    let mut parameters = vec![0.0; model.arena_len()];
+    let mut data = Vec::new();
     for parameter in model.parameters() {
         let name = || parameter.name.clone();
         let tensor = tensors.tensor(&parameter.name).map_err(|_| CheckpointError::Missing {
             path: path_buf(),
             name: name(),
-            found: names(tensors.names()),
+            found: names(found.clone()),
         })?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != parameter.shape {
             return Err(CheckpointError::Tensor {
@@ -169,7 +180,12 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
                 found: format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
             });
         }
-        parameters[parameter.range.clone()].copy_from_slice(&bytemuck::pod_collect_to_vec(tensor.data()));
+        data.push((parameter.range.clone(), tensor.data()));
+    }
+    // Not before: now it is known to be no larger than the file, whatever sizes the metadata claims.
+    let mut parameters = vec![0.0; model.arena_len()];
+    for (range, bytes) in data {
+        parameters[range].copy_from_slice(&bytemuck::pod_collect_to_vec(bytes));
     }
     Ok(Checkpoint { model, parameters, info })
 }

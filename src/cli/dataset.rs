@@ -1,6 +1,6 @@
 //! Loading the data set, and saying so where it is not MNIST.
 
-use super::{Failure, thousands};
+use super::{Failure, tell, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
 use mnist_wgpu::data::{self, Dataset, Event, Origin, Sources};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub fn load(data_dir: Option<PathBuf>) -> Result<Dataset, Failure> {
         bar.set_style(style);
     }
     let dataset = data::load(&Sources::from_environment(data_dir), &mut |event| match event {
-        Event::Message(message) => bar.suspend(|| eprintln!("{message}")),
+        Event::Message(message) => bar.suspend(|| tell(message)),
         Event::Progress { file, done, total } => {
             if let Some(total) = total {
                 bar.set_length(total);
@@ -26,15 +26,13 @@ pub fn load(data_dir: Option<PathBuf>) -> Result<Dataset, Failure> {
     let (train, test) = (thousands(dataset.train.len()), thousands(dataset.test.len()));
     match &dataset.origin {
         Origin::Directory(folder) | Origin::Downloaded(folder) => {
-            eprintln!("Data: {} ({}), {train} training and {test} test images", dataset.name, folder.display());
+            tell(format_args!("Data: {} ({}), {train} training and {test} test images", dataset.name, folder.display()));
         }
         Origin::Synthetic { reason } => {
-            eprintln!("Data: SYNTHETIC digits, {train} training and {test} test images drawn by this program");
-            eprintln!("      {reason}");
+            tell(format_args!("Data: SYNTHETIC digits, {train} training and {test} test images drawn by this program"));
+            tell(format_args!("      {reason}"));
             warn_if_synthetic(&dataset);
-            eprintln!(
-                "      For MNIST: --data-dir FOLDER (or the variable MNIST_DIR) with the four IDX files, gzip or plain."
-            );
+            tell("      For MNIST: --data-dir FOLDER (or the variable MNIST_DIR) with the four IDX files, gzip or plain.");
         }
     }
     Ok(dataset)
@@ -43,7 +41,7 @@ pub fn load(data_dir: Option<PathBuf>) -> Result<Dataset, Failure> {
 /// Says of a synthetic data set what its accuracy is worth.
 pub fn warn_if_synthetic(dataset: &Dataset) {
     if is_synthetic(dataset) {
-        eprintln!("      These are NOT the MNIST images: loss and accuracy say nothing about MNIST.");
+        tell("      These are NOT the MNIST images: loss and accuracy say nothing about MNIST.");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `--device`: what it may say, and which device it means on this machine.
 
-use super::Failure;
+use super::{Failure, tell};
 use mnist_wgpu::gpu::context::{is_software, kind};
 use mnist_wgpu::gpu::{Adapters, Context, Options};
 use std::str::FromStr;
@@ -81,7 +81,7 @@ pub fn open(asked: &DeviceChoice) -> Result<Option<Context>, Failure> {
     };
     let infos: Vec<_> = adapters.iter().flat_map(Adapters::infos).collect();
     let (choice, line) = choose(asked, &infos).map_err(|message| Failure::Failed(message.into()))?;
-    eprintln!("{line}");
+    tell(line);
     match (choice, adapters) {
         (Choice::Adapter(index), Some(adapters)) => Ok(Some(pollster::block_on(adapters.open(index, Options::default()))?)),
         _ => Ok(None),

@@ -1,7 +1,7 @@
 //! `devices`: what --device can choose.
 
 use super::device::{Choice, DeviceChoice, choose};
-use super::{Failure, print};
+use super::{Failure, print, tell};
 use mnist_wgpu::gpu::Adapters;
 use mnist_wgpu::gpu::context::kind;
 
@@ -21,7 +21,7 @@ pub fn run() -> Result<(), Failure> {
     text += &format!("cpu  this program's CPU path, {threads} threads{}\n", mark(Choice::Cpu));
     print(&text)?;
     if infos.is_empty() {
-        eprintln!("No GPU: {}.", Adapters::none_found());
+        tell(format_args!("No GPU: {}.", Adapters::none_found()));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::dataset::{load, warn_if_synthetic};
 use super::device::{self, DeviceChoice};
 use super::watch::{self, Bar};
-use super::{Failure, print};
+use super::{Failure, print, tell};
 use mnist_wgpu::checkpoint::{self, Checkpoint};
 use mnist_wgpu::cpu::CpuEngine;
 use mnist_wgpu::data::{COLS, Dataset, ROWS};
@@ -43,12 +43,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data = load(arguments.data_dir.clone())?;
     match &info {
         Some(info) => {
-            eprintln!("Network: {}, {} epochs on {}", arguments.checkpoint.display(), info.epoch, info.dataset);
+            let epochs = if info.epoch == 1 { "epoch" } else { "epochs" };
+            tell(format_args!("Network: {}, {} {epochs} on {}", arguments.checkpoint.display(), info.epoch, info.dataset));
             if info.dataset != data.name {
-                eprintln!("         It was trained on {}, and is judged on {}.", info.dataset, data.name);
+                tell(format_args!("         It was trained on {}, and is judged on {}.", info.dataset, data.name));
             }
         }
-        None => eprintln!("Network: {}, without our metadata: taken as the classic layers", arguments.checkpoint.display()),
+        None => tell(format_args!(
+            "Network: {}, without our metadata: taken as the classic layers",
+            arguments.checkpoint.display()
+        )),
     }
 
     let settings = Settings { batch_size: BATCH_SIZE, ..Settings::default() };

@@ -9,6 +9,7 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -85,6 +86,11 @@ pub struct StdoutError(io::Error);
 pub fn print(text: &str) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(StdoutError)
+}
+
+/// Writes a line to stderr. Unlike `eprintln!` it does not panic when stderr has been closed: nobody is left to tell.
+pub fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// `60000` as `60,000`.

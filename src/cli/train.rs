@@ -3,7 +3,7 @@
 use super::dataset::{is_synthetic, load, warn_if_synthetic};
 use super::device::{self, DeviceChoice};
 use super::watch::{self, Bar};
-use super::{Failure, print};
+use super::{Failure, print, tell};
 use mnist_wgpu::checkpoint::{self, Info, NORMALISATION};
 use mnist_wgpu::cpu::CpuEngine;
 use mnist_wgpu::data::{CLASSES, COLS, Dataset, ROWS, split};
@@ -13,6 +13,7 @@ use mnist_wgpu::model::Model;
 use mnist_wgpu::ops::sgd::Sgd;
 use mnist_wgpu::train::{EpochReport, Observer, Options, Progress, TrainError, evaluate, fit};
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -26,19 +27,19 @@ pub struct Arguments {
     data_dir: Option<PathBuf>,
 
     /// Passes over the training images
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 10, value_parser = epochs, allow_negative_numbers = true)]
     epochs: u32,
 
-    /// Images per training step
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Images per training step, at most 4096
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = batch_size, allow_negative_numbers = true)]
     batch_size: u32,
 
     /// Learning rate
-    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = positive)]
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = positive, allow_negative_numbers = true)]
     lr: f32,
 
     /// Momentum of SGD, in [0, 1)
-    #[arg(long, default_value_t = 0.9, value_parser = below_one)]
+    #[arg(long, default_value_t = 0.9, value_parser = below_one, allow_negative_numbers = true)]
     momentum: f32,
 
     /// Plain momentum instead of Nesterov's
@@ -46,20 +47,38 @@ pub struct Arguments {
     no_nesterov: bool,
 
     /// Probability of zeroing a feature before the last layer, in [0, 1)
-    #[arg(long, default_value_t = 0.5, value_name = "P", value_parser = below_one)]
+    #[arg(long, default_value_t = 0.5, value_name = "P", value_parser = below_one, allow_negative_numbers = true)]
     dropout: f32,
 
     /// Drives initialisation, split, shuffles and dropout: the same seed on the same device gives the same bits
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
 
     /// Share of the training images held out for validation, in (0, 1)
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = fraction)]
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true)]
     val_fraction: f64,
 
     /// Where the network is saved after each epoch, as safetensors
     #[arg(long, default_value = "model.safetensors", value_name = "FILE")]
     out: PathBuf,
+}
+
+fn whole<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());
+    number.and_then(|number| number.try_into().ok()).ok_or_else(expected)
+}
+
+fn epochs(text: &str) -> Result<u32, String> {
+    whole(text, 1..=100_000)
+}
+
+fn batch_size(text: &str) -> Result<u32, String> {
+    whole(text, 1..=4096)
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    whole(text, 0..=u64::MAX)
 }
 
 fn number(text: &str, fits: impl Fn(f64) -> bool, expected: &str) -> Result<f64, String> {
@@ -96,7 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let training = Training { arguments, model: &model, data: &data, settings };
     match &context {
         Some(context) => {
-            eprintln!("Preparing the GPU: compiling kernels, uploading images.");
+            tell("Preparing the GPU: compiling kernels, uploading images.");
             let engine = GpuEngine::new(context, &model, &data, settings)?;
             drive::block_on(context, training.run(engine))
         }
@@ -115,6 +134,9 @@ impl Training<'_> {
     async fn run<E: Engine>(&self, mut engine: E) -> Result<(), Failure> {
         let Arguments { seed, val_fraction, epochs, .. } = *self.arguments;
         let split = split(self.data.train.len(), val_fraction, seed);
+        if split.val.is_empty() {
+            return Err(Failure::Usage("no image is held out for validation; use a larger `--val-fraction`".into()));
+        }
         let info = Info {
             input: [1, ROWS, COLS],
             layers: self.model.layers().to_vec(),
@@ -141,10 +163,11 @@ impl Training<'_> {
         let test = evaluate(&mut engine, Set::Test, &order, batch_size, epochs, &watch::clock, &mut watcher).await;
         watcher.bar.clear();
         let test = test.map_err(|error| self.explain(error, epochs))?;
-        print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", test.loss(), test.accuracy()))?;
-        eprintln!("Saved as {}", self.arguments.out.display());
+        let line = format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", test.loss(), test.accuracy());
+        print(&line).map_err(|error| self.explain(TrainError::Observer(error.into()), epochs))?;
+        tell(format_args!("Saved as {}", self.arguments.out.display()));
         if is_synthetic(self.data) {
-            eprintln!("This network was trained and tested on SYNTHETIC digits.");
+            tell("This network was trained and tested on SYNTHETIC digits.");
             warn_if_synthetic(self.data);
         }
         Ok(())
@@ -155,12 +178,10 @@ impl Training<'_> {
         let out = self.arguments.out.display();
         let kept = match saved {
             0 => "nothing was saved yet".to_string(),
-            1 => format!("{out} holds the network after epoch 1"),
             epoch => format!("{out} holds the network after epoch {epoch}"),
         };
         match error {
             TrainError::Interrupted { .. } => Failure::Interrupted(format!("{error}; {kept}")),
-            TrainError::Observer(error) => Failure::Failed(error),
             TrainError::TooFewImages { .. } => Failure::Usage(error.to_string()),
             error => Failure::Failed(format!("{error}; {kept}").into()),
         }

@@ -1,5 +1,6 @@
 //! Watching a run: the progress bar, Ctrl-C, and the clock.
 
+use super::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mnist_wgpu::engine::Work;
 use mnist_wgpu::train::Progress;
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on the first Ctrl-C only sets [`interrupted`]; a second ends the program at once.
+/// From now on the first Ctrl-C only sets [`interrupted`], and says so; a second ends the program at once.
 pub fn catch_interrupts() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
+        tell("Stopping. Ctrl-C again stops at once.");
     })
 }
 

@@ -67,9 +67,8 @@ pub(super) fn stage(
                     break;
                 }
                 Err(error) => {
-                    let failure = format!("{url}: {error}");
-                    on_event(Event::Message(&format!("Not downloaded: {failure}")));
-                    first_failure.get_or_insert(failure);
+                    on_event(Event::Message(&format!("Not downloaded: {url}: {error}")));
+                    first_failure.get_or_insert(error.to_string());
                     // The next file starts with a mirror that has not failed yet.
                     mirrors.rotate_left(1);
                 }
@@ -78,7 +77,7 @@ pub(super) fn stage(
         if !fetched {
             return Err(match first_failure {
                 Some(failure) => {
-                    format!("none of {} mirrors delivered it ({failure})", mirrors.len())
+                    format!("it could not be downloaded from any of {} mirrors ({failure})", mirrors.len())
                 }
                 None => "there is no mirror to download it from".to_owned(),
             });

@@ -211,12 +211,12 @@ pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Datase
             match download::stage(cache, &sources.mirrors, &mut staging, on_event) {
                 Ok(()) => return staging.finish(Origin::Downloaded(cache.clone())),
                 Err(failure) => {
-                    format!("no data folder was named, {} holds no complete MNIST, and {failure}", cache.display())
+                    format!("{} holds no complete MNIST, and {failure}", cache.display())
                 }
             }
         }
     };
-    on_event(Event::Message(&format!("Drawing synthetic digits instead of MNIST: {reason}")));
+    on_event(Event::Message("Drawing synthetic digits instead of MNIST."));
     let (train, test) = synthetic(TRAIN_COUNT, TEST_COUNT, SYNTHETIC_SEED);
     Ok(Dataset { name: "synthetic".to_owned(), origin: Origin::Synthetic { reason }, train, test })
 }

@@ -110,11 +110,14 @@ impl Adapters {
 impl Context {
     async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {
         let info = adapter.get_info();
-        let defaults = wgpu::Limits::default();
-        let required_limits = if options.default_limits { defaults } else { adapter.limits() };
+        let (required_features, required_limits) = match options.default_limits {
+            true => (wgpu::Features::empty(), wgpu::Limits::default()),
+            false => (adapter.features() & wgpu::Features::TIMESTAMP_QUERY, adapter.limits()),
+        };
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("mnist-wgpu"),
+                required_features,
                 required_limits,
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 /// See [`Engine`].
 pub struct GpuEngine<'a> {
-    context: &'a Context,
+    pub(super) context: &'a Context,
     settings: Settings,
     arenas: Arenas,
     /// Output of each stage, (N, ...).
@@ -27,7 +27,7 @@ pub struct GpuEngine<'a> {
     order: Tensor,
     metrics: Tensor,
     batch_buffer: wgpu::Buffer,
-    batch_group: wgpu::BindGroup,
+    pub(super) batch_group: wgpu::BindGroup,
     set: Set,
     work: Work,
     in_flight: VecDeque<Mapping>,
@@ -112,7 +112,7 @@ impl<'a> GpuEngine<'a> {
         })
     }
 
-    fn steps(&self) -> impl Iterator<Item = &Step> {
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
         let gather = match self.set {
             Set::Train => &self.gather[0],
             Set::Test => &self.gather[1],

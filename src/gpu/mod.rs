@@ -8,6 +8,7 @@ pub mod drive;
 pub mod engine;
 pub mod kernel;
 pub mod plan;
+pub mod profile;
 pub mod tensor;
 
 pub use context::{Adapters, Context, Options};

@@ -165,7 +165,7 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn backward(&self, s: BackwardSlices) {
-        let [d_weight, d_bias] = s.d_params else { return };
+        let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
         cpu::backward(self, s.x, s.params[0], s.saved, s.d_y, s.d_x, d_weight, d_bias);
     }
 }

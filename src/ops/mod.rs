@@ -4,7 +4,7 @@
 //! # Adding an op
 //!
 //! Write `shaders/NAME.wgsl` and `src/ops/NAME.rs`, add a line to [`SHADERS`], give its cases to `tests/op_parity.rs`, and
-//! use it: implement [`Op`] and let [`crate::model::Model::ops`] produce it.
+//! use it: implement [`Op`] and let [`crate::model::Model::stages`] produce it.
 
 pub mod conv2d;
 pub mod conv2d_relu_maxpool2d;

@@ -5,6 +5,8 @@
 use mnist_wgpu::gpu::{Adapters, Context, Options};
 use std::fmt::Debug;
 
+pub mod engines;
+
 /// Rounding of f32: half a unit in the last place of 1.
 pub const EPS: f64 = f32::EPSILON as f64 / 2.0;
 
@@ -60,10 +62,8 @@ pub fn contexts(options: &[Options]) -> Vec<Context> {
 }
 
 /// With wgpu's run-time checks and WebGPU's default limits, and as a release run has it.
-pub const BOTH: [Options; 2] = [
-    Options { runtime_checks: true, default_limits: true },
-    Options { runtime_checks: false, default_limits: false },
-];
+pub const BOTH: [Options; 2] =
+    [Options { runtime_checks: true, default_limits: true }, Options { runtime_checks: false, default_limits: false }];
 
 /// The hash that `tests/golden/make.py` draws its inputs with, lowbias32.
 pub fn hash(x: u32) -> u32 {

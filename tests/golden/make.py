@@ -7,7 +7,8 @@ Everything is computed in float64 from inputs that are exact float32 values, and
 rounding is one rounding to float32, negligible beside that of a float32 computation. One thread, no random numbers:
 running this again with the same versions writes the same bytes.
 
-plain.safetensors, masked.safetensors: ten training steps of the default net, without dropout and with a given dropout mask.
+plain.safetensors, masked.safetensors: ten training steps of the default net, without dropout and with Dropout(0.5), whose
+masks are those that our op draws.
     act.<i>       (8, ...)   output of layer i of the nn.Sequential in step 0; of the large ones (0, 1, 3, 4) only the
                              first image, (1, ...). act.7 to act.9 are (8, 128), (8, 128), (8, 10).
     loss          (10,)      mean cross-entropy of each step's batch, before the step's update
@@ -21,7 +22,8 @@ plain.safetensors, masked.safetensors: ten training steps of the default net, wi
     images      stream 100 + step:  hash -> 0 where its two lowest bits are 0, else its highest byte; rows and columns 0..6,
                 the upper left corner, are 0 (whole pooling windows then tie); input = pixel / 255
     labels      stream 200 + step:  hash % 10
-    masks       stream 300 + step:  2 where the lowest bit of hash is 1, else 0
+    masks       element i of the (8, 128) batch: 2 where hash(i ^ hash(step + key)) is at least 2^31, else 0, with key as
+                src/ops/dropout.rs makes it of seed 0 and layer 8
 
 ops.safetensors: single ops on small inputs, which are stored too. <op>.<case>.sizes (int32) holds a case's sizes, in the
     order of the comment above it. Unless said otherwise an input is `signed`; each draws the next stream, from 1000 on.
@@ -99,6 +101,14 @@ def batch(step):
     return f64(pixels.astype(np.float32) / np.float32(255)), torch.from_numpy(labels).long()
 
 
+def mask(step, seed=0, layer=DROPOUT_AT):
+    """What src/ops/dropout.rs multiplies with for p = 0.5."""
+    low, high = hash(seed & 0xFFFFFFFF), hash((seed >> 32) ^ 0x9E3779B9)
+    key = hash(low + high + np.uint32(layer))
+    kept = hash(np.arange(BATCH * HIDDEN, dtype=np.uint32) ^ hash(key + np.uint32(step))) >= np.uint32(2**31)
+    return f64(kept.reshape(BATCH, HIDDEN) * 2)
+
+
 def put_parameter(out, key, t):
     if key.endswith("7.weight"):
         out |= {f"{key}.every7": t.flatten()[::7], f"{key}.rows": t.sum(1), f"{key}.cols": t.sum(0)}
@@ -114,7 +124,7 @@ def training(masked):
         for i, layer in enumerate(net):
             x = layer(x)
             if i == DROPOUT_AT and masked:
-                x = x * f64(2 * (hashes(300 + step, (BATCH, HIDDEN)) & np.uint32(1)))
+                x = x * mask(step)
             if step == 0:
                 out[f"act.{i}"] = x[:1] if i in FIRST_IMAGE_ONLY else x
         loss = F.cross_entropy(x, labels)
