@@ -61,6 +61,13 @@ impl Shape {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// [`Shape::len`] of a tensor that may be built. `what` has this shape.
+    fn checked_len(&self, what: impl FnOnce() -> String) -> Result<usize, ModelError> {
+        let len = self.0.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
+        let size = || ModelError::Size { what: what(), shape: self.clone() };
+        len.filter(|len| (1..=MOST).contains(len)).ok_or_else(size)
+    }
 }
 
 impl fmt::Display for Shape {
@@ -79,9 +86,15 @@ pub enum ModelError {
     #[error("layer {index}, {layer}: {problem}")]
     Setting { index: usize, layer: Layer, problem: &'static str },
 
+    #[error("{what} has shape {shape}: it needs from 1 to {MOST} elements")]
+    Size { what: String, shape: Shape },
+
     #[error("the last layer's output has shape {found}, but the {classes} classes need ({classes})")]
     Output { found: Shape, classes: usize },
 }
+
+/// Elements of the largest tensor: what WebGPU's default limits allow in one buffer of bytes, and far from any overflow.
+const MOST: usize = 1 << 28;
 
 /// A parameter tensor and its place in the arena.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,20 +131,23 @@ impl Model {
     /// Checks a stack of layers over samples of shape `input` (C, H, W) that must end in `classes` numbers per sample.
     pub fn new(input: [usize; 3], layers: Vec<Layer>, classes: usize) -> Result<Self, ModelError> {
         let mut shapes = vec![Shape(input.to_vec())];
+        shapes[0].checked_len(|| "the input".into())?;
         let mut parameters = Vec::new();
         for (index, layer) in layers.iter().enumerate() {
             let shape = output_shape(index, layer, &shapes[index])?;
+            shape.checked_len(|| format!("the output of layer {index}, {layer},"))?;
             let weight = match layer {
                 Layer::Conv2d { out, kernel, .. } => Some(vec![*out, shapes[index].0[0], *kernel, *kernel]),
                 Layer::Linear { out } => Some(vec![*out, shapes[index].0[0]]),
                 _ => None,
             };
             if let Some(weight) = weight {
-                let fan_in = weight[1..].iter().product();
                 let bias = vec![weight[0]];
+                let fan_in = Shape(weight[1..].to_vec()).checked_len(|| format!("a kernel of layer {index}, {layer},"))?;
                 for (part, shape) in [("weight", weight), ("bias", bias)] {
                     let start = parameters.last().map_or(0, |p: &Parameter| p.range.end.next_multiple_of(ALIGNMENT));
-                    let range = start..start + shape.iter().product::<usize>();
+                    let len = Shape(shape.clone()).checked_len(|| format!("the {part} of layer {index}, {layer},"))?;
+                    let range = start..start + len;
                     parameters.push(Parameter { name: format!("{index}.{part}"), shape, fan_in, range });
                 }
             }
@@ -254,6 +270,7 @@ fn output_shape(index: usize, layer: &Layer, input: &Shape) -> Result<Shape, Mod
         (Layer::Conv2d { kernel, padding, .. }, _) if padding >= kernel => {
             setting("the padding must be smaller than the kernel")
         }
+        (Layer::Conv2d { kernel, .. }, _) if *kernel > MOST => setting("the kernel is too large"),
         (Layer::MaxPool2d { size: 0 }, _) => setting("a window is at least 1x1"),
         (Layer::Dropout { p }, _) if !(0.0..1.0).contains(p) => setting("the probability must be in [0, 1)"),
 

@@ -105,7 +105,8 @@ impl<'a> Planner<'a> {
         let limit = self.context.device.limits().max_compute_workgroups_per_dimension;
         let mut workgroups = [0; 3];
         for (axis, count) in workgroups.iter_mut().enumerate() {
-            *count = d.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize) as u32;
+            let needed = d.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize);
+            *count = u32::try_from(needed).unwrap_or(u32::MAX);
             if *count > limit {
                 return Err(GpuError::TooManyWorkgroups {
                     op: d.shader.op,
@@ -132,6 +133,22 @@ impl<'a> Planner<'a> {
 /// GPU, few enough for one dimension.
 pub fn strided(elements: usize) -> [usize; 3] {
     [elements.min(1 << 20), 1, 1]
+}
+
+/// Runs `steps` once, in a submit of their own, with `batch` as their uniform: for tests and tools. It binds anew at each call,
+/// which training does not: see [`super::GpuEngine`].
+pub fn run(context: &Context, steps: &[Step], batch: &Batch) -> Result<(), GpuError> {
+    let (buffer, group) = batch_slots(context, 1);
+    context.queue.write_buffer(&buffer, 0, &batch_bytes(std::slice::from_ref(batch)));
+    let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
+    {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for step in steps {
+            step.record(&mut pass, &group, 0);
+        }
+    }
+    context.queue.submit([encoder.finish()]);
+    context.check()
 }
 
 /// The bind group 1 over a uniform buffer with room for `capacity` batches.

@@ -250,10 +250,10 @@ pub mod cpu {
                         for (w, (y, winner)) in outputs.enumerate() {
                             let w = sample * windows + w;
                             let (mut most, mut best) = (sums[0][w], 0);
-                            for q in 1..4 {
+                            for (q, sums) in (1..).zip(&sums[1..]) {
                                 // `>` keeps the first of equal values, PyTorch's rule for ties.
-                                if sums[q][w] > most {
-                                    (most, best) = (sums[q][w], q as u32);
+                                if sums[w] > most {
+                                    (most, best) = (sums[w], q);
                                 }
                             }
                             most += bias[o];

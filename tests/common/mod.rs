@@ -18,18 +18,29 @@ pub const C: f64 = 4.0;
 /// Fills every output before a kernel runs, so that "wrote 0" and "never wrote" differ.
 pub const SENTINEL: f32 = f32::from_bits(0x7fc0_dead);
 
-/// Compares floating-point results: element i may be off by `C * terms * EPS * magnitude[i]`, where `magnitude` is the sum of
-/// the absolute terms it was made of. NaN, an untouched output and a wrong length are errors.
+/// How far a sum of `terms` terms, whose absolute values add up to `magnitude`, may be off.
+pub fn bound(terms: usize, magnitude: f64) -> f64 {
+    // The smallest normal number: what a device that flushes denormals to zero may lose.
+    C * terms as f64 * EPS * magnitude + f64::from(f32::MIN_POSITIVE)
+}
+
+/// Compares floating-point results: element i may be off by `bound(terms, magnitude[i])`, where `magnitude` is the sum of the
+/// absolute terms it was made of. NaN, an untouched output and a wrong length are errors.
 pub fn close(what: &str, got: &[f32], want: &[f64], magnitude: &[f64], terms: usize) -> Result<(), String> {
-    if got.len() != want.len() || want.len() != magnitude.len() {
-        return Err(format!("{what}: {} elements, expected {} (bounds for {})", got.len(), want.len(), magnitude.len()));
+    let bounds: Vec<f64> = magnitude.iter().map(|&magnitude| bound(terms, magnitude)).collect();
+    within(what, got, want, &bounds)
+}
+
+/// The same with a bound of its own for each element.
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN must fail
+pub fn within(what: &str, got: &[f32], want: &[f64], bounds: &[f64]) -> Result<(), String> {
+    if got.len() != want.len() || want.len() != bounds.len() {
+        return Err(format!("{what}: {} elements, expected {} (bounds for {})", got.len(), want.len(), bounds.len()));
     }
-    for (i, ((&got, &want), &magnitude)) in got.iter().zip(want).zip(magnitude).enumerate() {
+    for (i, ((&got, &want), &bound)) in got.iter().zip(want).zip(bounds).enumerate() {
         if got.to_bits() == SENTINEL.to_bits() {
             return Err(format!("{what}: element {i} was never written"));
         }
-        // The smallest normal number: what a device that flushes denormals to zero may lose.
-        let bound = C * terms as f64 * EPS * magnitude + f64::from(f32::MIN_POSITIVE);
         let error = (f64::from(got) - want).abs();
         // Written so that a NaN on either side fails.
         if !(error <= bound) {
