@@ -105,9 +105,9 @@ mod tests {
     fn auto_takes_hardware_and_never_a_software_rasteriser() {
         let (amd, lavapipe) = (info("Radeon 780M", DeviceType::IntegratedGpu), info("llvmpipe", DeviceType::Cpu));
         assert_eq!(chosen("auto", &[amd.clone(), lavapipe.clone()]), Choice::Adapter(0));
-        assert_eq!(chosen("auto", &[lavapipe.clone()]), Choice::Cpu);
+        assert_eq!(chosen("auto", std::slice::from_ref(&lavapipe)), Choice::Cpu);
         assert_eq!(chosen("auto", &[]), Choice::Cpu);
-        assert_eq!(chosen("gpu", &[lavapipe.clone()]), Choice::Adapter(0));
+        assert_eq!(chosen("gpu", std::slice::from_ref(&lavapipe)), Choice::Adapter(0));
         let (_, line) = choose(&DeviceChoice::Gpu, &[lavapipe]).unwrap();
         assert!(line.contains("software rasteriser"), "{line}");
     }

@@ -32,7 +32,6 @@ pub fn close(what: &str, got: &[f32], want: &[f64], magnitude: &[f64], terms: us
 }
 
 /// The same with a bound of its own for each element.
-#[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN must fail
 pub fn within(what: &str, got: &[f32], want: &[f64], bounds: &[f64]) -> Result<(), String> {
     if got.len() != want.len() || want.len() != bounds.len() {
         return Err(format!("{what}: {} elements, expected {} (bounds for {})", got.len(), want.len(), bounds.len()));
