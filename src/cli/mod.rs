@@ -1,5 +1,6 @@
 //! Subcommands, one file each, and what they share.
 
+mod bench;
 mod dataset;
 mod device;
 mod devices;
@@ -32,6 +33,8 @@ enum Command {
     Eval(eval::Arguments),
     /// List the devices that --device can choose
     Devices,
+    /// Measure how fast a device trains
+    Bench(bench::Arguments),
 }
 
 /// Why a subcommand ended without success.
@@ -73,6 +76,7 @@ impl Arguments {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
             Command::Devices => devices::run(),
+            Command::Bench(arguments) => bench::run(&arguments),
         }
     }
 }

@@ -73,7 +73,7 @@ fn epochs(text: &str) -> Result<u32, String> {
     whole(text, 1..=100_000)
 }
 
-fn batch_size(text: &str) -> Result<u32, String> {
+pub fn batch_size(text: &str) -> Result<u32, String> {
     whole(text, 1..=4096)
 }
 
