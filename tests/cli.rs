@@ -116,7 +116,7 @@ fn trained() -> &'static (PathBuf, Ended) {
 
 #[test]
 fn help_of_each_subcommand_names_every_option_and_its_default() {
-    let cases: [(&str, &[(&str, &str)]); 3] = [
+    let cases: [(&str, &[(&str, &str)]); 4] = [
         (
             "train",
             &[
@@ -143,7 +143,21 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             ],
         ),
         ("devices", &[("--help", "")]),
+        (
+            "bench",
+            &[
+                ("--device", "[default: auto]"),
+                ("--batch-size", "[default: 32]"),
+                ("--seconds", "[default: 5]"),
+                ("--kernels", ""),
+                ("--help", ""),
+            ],
+        ),
     ];
+    let help = run_alone(&["--help"]).expect(0, &[]).stdout;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().map_while(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    assert_eq!(commands.collect::<Vec<_>>(), cases.map(|(name, _)| name), "subcommands");
     for (subcommand, options) in cases {
         let help = run_alone(&[subcommand, "--help"]).expect(0, &[]).stdout;
         // Each option begins a line; the lines that follow belong to it.
@@ -200,6 +214,7 @@ fn arguments_that_cannot_be_right_are_named() {
     run_alone(&["train", "--seed"]).expect(2, &["'--seed <SEED>'"]);
     run_alone(&["train", "--lr", "0.1", "--lr", "0.2"]).expect(2, &["'--lr <RATE>'"]);
     run_alone(&["eval"]).expect(2, &["<CHECKPOINT>"]);
+    run_alone(&["train", "--out", ""]).expect(2, &["'--out <FILE>'"]);
     run_alone(&["train", "--device", ""]).expect(2, &["--device", "auto, cpu, gpu"]);
 }
 
@@ -214,6 +229,8 @@ fn a_value_out_of_range_is_named_with_what_was_expected() {
         ("--batch-size", &["0", "-32", "4097", "99999999999999999999", "abc"], "a whole number from 1 to 4096"),
         ("--seed", &["-1", "0.5", "18446744073709551616", "abc"], "a whole number from 0 to 18446744073709551615"),
     ];
+    run_alone(&["bench", "--seconds", "-1"]).expect(2, &["'--seconds <SECONDS>'", "a whole number from 1 to 3600"]);
+    run_alone(&["bench", "--batch-size", "32,0"]).expect(2, &["'--batch-size <N>'", "a whole number from 1 to 4096"]);
     for (flag, values, expected) in cases {
         for value in *values {
             let parts = [&format!("'{flag} <"), *expected];
@@ -337,7 +354,7 @@ fn a_data_folder_that_cannot_be_used_is_named_and_the_old_model_stays() {
 #[test]
 fn a_place_that_cannot_be_written_is_refused_before_anything_else() {
     let (folder, _) = folder_with_model();
-    for out in [".", "missing/", "model.safetensors/below.safetensors", ""] {
+    for out in [".", "missing/", "model.safetensors/below.safetensors"] {
         let ended =
             run(program(folder.path()).args(SHORT).args(["--out", out])).expect(1, &["cannot write the checkpoint", out]);
         assert!(!ended.stderr.contains("Device:") && ended.stdout.is_empty(), "{}", ended.stderr);

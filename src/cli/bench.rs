@@ -19,16 +19,20 @@ pub struct Arguments {
     device: DeviceChoice,
 
     /// Images per training step, several with commas between them
-    #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = super::train::batch_size)]
+    #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = super::train::batch_size, allow_negative_numbers = true)]
     batch_size: Vec<u32>,
 
     /// How long to measure each batch size
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 5, value_parser = seconds, allow_negative_numbers = true)]
     seconds: u64,
 
     /// Also the time of each dispatch, where the GPU has timestamps
     #[arg(long)]
     kernels: bool,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    super::train::whole(text, 1..=3600)
 }
 
 /// What was measured of one batch size.

@@ -63,7 +63,7 @@ pub struct Arguments {
     out: PathBuf,
 }
 
-fn whole<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+pub fn whole<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());
     number.and_then(|number| number.try_into().ok()).ok_or_else(expected)
