@@ -110,6 +110,7 @@ impl Adapters {
 impl Context {
     async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {
         let info = adapter.get_info();
+        log::info!("opening {} ({} {}, {:?}), {options:?}", info.name, info.driver, info.driver_info, info.backend);
         let (required_features, required_limits) = match options.default_limits {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => (adapter.features() & wgpu::Features::TIMESTAMP_QUERY, adapter.limits()),

@@ -133,6 +133,7 @@ impl Context {
         if let Some(kernel) = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(kernel.clone());
         }
+        log::debug!("compiling {key}");
         let kernel = self.compile(shader, entry, constants)?;
         self.kernels.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kernel.clone());
         Ok(kernel)
