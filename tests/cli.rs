@@ -287,8 +287,15 @@ fn an_unknown_device_gets_the_list_of_those_there_are() {
 #[test]
 fn devices_marks_what_auto_takes() {
     let devices = run_alone(&["devices"]).expect(0, &[]).stdout;
-    assert_eq!(devices.matches("<- auto").count(), 1, "{devices}");
-    assert!(devices.lines().any(|line| line.starts_with("cpu  ")), "{devices}");
+    // Each adapter has two lines, the name and what it is; the CPU's line is the last.
+    let lines: Vec<&str> = devices.lines().collect();
+    let (cpu, adapters) = lines.split_last().unwrap();
+    assert!(cpu.starts_with("cpu  ") && adapters.len() % 2 == 0, "{devices}");
+    let taken = adapters.chunks(2).position(|adapter| !adapter[1].contains("software rasteriser"));
+    for (index, adapter) in adapters.chunks(2).enumerate() {
+        assert_eq!(adapter[1].ends_with("  <- auto"), taken == Some(index), "{devices}");
+    }
+    assert_eq!(cpu.ends_with("  <- auto"), taken.is_none(), "{devices}");
 }
 
 #[cfg(target_os = "linux")]

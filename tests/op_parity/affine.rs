@@ -95,7 +95,7 @@ fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + std::fmt::Debug)) {
         let terms = op.terms(n);
         for gpu in gpus {
             let (y, _) = gpu.forward(op, n, &x, &[&weight, &bias], 0);
-            let got = gpu.backward(op, n, &x, &[&weight, &bias], &[], &d_y, 0);
+            let got = gpu.backward(op, &x, &[&weight, &bias], &[], &d_y, 0);
             kind.compare("y", &y, &want.y, &magnitude.y, terms.y)
                 .and_then(|()| kind.compare("d_x", &got.d_x, &want.d_x, &magnitude.d_x, terms.d_x))
                 .and_then(|()| {

@@ -55,7 +55,7 @@ impl Inputs {
     }
 
     fn backward(&self, gpu: &Gpu, winner: &[u32], d_y: &[f32]) -> Gradients {
-        gpu.backward(&self.op, self.n, &self.x, &[&self.weight, &self.bias], winner, d_y, 0)
+        gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], winner, d_y, 0)
     }
 
     /// Where the four elements of a window differ by less than rounding, any of them may win; the winner has to be one that
@@ -262,10 +262,10 @@ impl<'a> Unfused<'a> {
     }
 
     fn backward(&self, gpu: &Gpu, d_y: &[f32]) -> Gradients {
-        let Inputs { n, x, weight, bias, .. } = self.inputs;
-        let d_rectified = gpu.backward(&self.pool, *n, &self.rectified, &[], &self.winner, d_y, 0).d_x;
-        let d_sums = gpu.backward(&self.relu, *n, &self.sums, &[], &[], &d_rectified, 0).d_x;
-        gpu.backward(&self.inputs.conv(), *n, x, &[weight, bias], &[], &d_sums, 0)
+        let Inputs { x, weight, bias, .. } = self.inputs;
+        let d_rectified = gpu.backward(&self.pool, &self.rectified, &[], &self.winner, d_y, 0).d_x;
+        let d_sums = gpu.backward(&self.relu, &self.sums, &[], &[], &d_rectified, 0).d_x;
+        gpu.backward(&self.inputs.conv(), x, &[weight, bias], &[], &d_sums, 0)
     }
 
     /// The winner of window `w` as the fused op tells it.

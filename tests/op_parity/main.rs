@@ -93,21 +93,12 @@ impl Gpu {
     }
 
     /// An op's backward pass from the gradient `d_y`.
-    pub fn backward(
-        &self,
-        op: &dyn Op,
-        n: usize,
-        x: &[f32],
-        params: &[&[f32]],
-        saved: &[u32],
-        d_y: &[f32],
-        step: u32,
-    ) -> Gradients {
+    pub fn backward(&self, op: &dyn Op, x: &[f32], params: &[&[f32]], saved: &[u32], d_y: &[f32], step: u32) -> Gradients {
         let d_x = self.output("d_x", x.len());
         let d_params: Vec<_> = params.iter().map(|p| self.output("parameter gradient", p.len())).collect();
         let param_tensors: Vec<_> = params.iter().map(|p| self.input("parameter", p)).collect();
         let tensors = BackwardTensors {
-            n,
+            n: d_y.len() / op.output_len(),
             x: &self.input("x", x),
             params: &param_tensors,
             saved: &self.input("saved", saved),

@@ -36,7 +36,7 @@ fn check_relu(gpus: &[Gpu], n: usize, len: usize) {
     for gpu in gpus {
         // Bit by bit: -0 has to become 0.
         exact("y", &bits(&gpu.forward(&op, n, &x, &[], 0).0), &bits(&y))
-            .and_then(|()| exact("d_x", &bits(&gpu.backward(&op, n, &x, &[], &[], &d_y, 0).d_x), &bits(&d_x)))
+            .and_then(|()| exact("d_x", &bits(&gpu.backward(&op, &x, &[], &[], &d_y, 0).d_x), &bits(&d_x)))
             .unwrap_or_else(|e| panic!("{gpu}: {op:?}, batch {n}: {e}"));
     }
 }
@@ -60,7 +60,7 @@ fn check_maxpool2d(gpus: &[Gpu], n: usize, op: &MaxPool2d) {
             let (got, got_winner) = gpu.forward(op, n, &x, &[], 0);
             exact("y", &got, &y)
                 .and_then(|()| exact("winner", &got_winner, &winner))
-                .and_then(|()| exact("d_x", &gpu.backward(op, n, &x, &[], &winner, &d_y, 0).d_x, &d_x))
+                .and_then(|()| exact("d_x", &gpu.backward(op, &x, &[], &winner, &d_y, 0).d_x, &d_x))
                 .unwrap_or_else(|e| panic!("{gpu}: {op:?}, batch {n}, {kind:?}: {e}"));
         }
     }
@@ -114,7 +114,7 @@ fn check_dropout(gpus: &[Gpu], n: usize, op: &Dropout, step: u32) {
     };
     for gpu in gpus {
         compare("y", &gpu.forward(op, n, &x, &[], step).0, &x)
-            .and_then(|()| compare("d_x", &gpu.backward(op, n, &x, &[], &[], &d_y, step).d_x, &d_y))
+            .and_then(|()| compare("d_x", &gpu.backward(op, &x, &[], &[], &d_y, step).d_x, &d_y))
             .unwrap_or_else(|e| panic!("{gpu}: {op:?}, batch {n}, step {step}: {e}"));
     }
 }
