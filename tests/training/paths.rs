@@ -6,8 +6,8 @@
 //! to a neighbouring float, one rounding each, and the farthest of them from the run itself says what one rounding at the
 //! start has grown to by step t. The paths round anew in every step, by about as much (a parameter's update rounds once, and
 //! lr times the gradient's own error is below that). These roundings are independent, so that t of them come to sqrt(t)
-//! times one, and none has grown for longer than those of the twins. A step's loss itself may be off by the 48 roundings that
-//! the golden tests allow and explain.
+//! times one, and none has grown for longer than those of the twins. To that come, for a loss as for a parameter, the 48
+//! roundings of its largest value that the golden tests allow and explain.
 
 use crate::common::engines::Any;
 use crate::common::{BOTH, EPS, contexts, hash};
@@ -17,6 +17,7 @@ use mnist_wgpu::model::Model;
 
 const STEPS: usize = 100;
 const TWINS: u32 = 4;
+const ROUNDINGS: f64 = 48.0;
 
 struct Run {
     name: String,
@@ -73,10 +74,12 @@ impl Reference {
         let mut most = 0.0;
         let loss_bound = |(step, (grown, loss)): (usize, (&f64, &f64))| {
             most = f64::max(most, *grown);
-            48.0 * EPS * loss + (step as f64).sqrt() * most
+            ROUNDINGS * EPS * loss + (step as f64).sqrt() * most
         };
         let loss_bounds = grown.iter().zip(&base.losses).enumerate().map(loss_bound).collect();
-        Self { run: base, loss_bounds, parameter_bound: (steps as f64).sqrt() * parameters_grown }
+        let largest = base.parameters.iter().fold(0.0, |most, p| f64::max(most, p.abs().into()));
+        let parameter_bound = ROUNDINGS * EPS * largest + (steps as f64).sqrt() * parameters_grown;
+        Self { run: base, loss_bounds, parameter_bound }
     }
 
     fn check(&self, other: &Run) {
