@@ -9,7 +9,7 @@ const WORKGROUP: u32 = 256u;
 @group(0) @binding(2) var<storage, read> d_y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> d_x: array<f32>;
 
-// y = max(x, 0). A comparison, not max(): that way a NaN stays one, as in PyTorch, and -0 becomes 0 on every device.
+// y = max(x, 0). A comparison, not max(): that way a NaN stays one where the device keeps NaNs, and -0 becomes 0 on every device.
 @compute @workgroup_size(WORKGROUP)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     for (var i = id.x; i < LENGTH; i += groups.x * WORKGROUP) {

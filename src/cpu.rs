@@ -88,7 +88,7 @@ impl<'a> CpuEngine<'a> {
         let gather = Gather { len: self.input.len() / n };
         gather::cpu::forward(&gather, &images.pixels, &images.labels, order, &mut self.input, &mut self.targets);
 
-        let step = self.first_step + index as u32;
+        let step = self.first_step.wrapping_add(index as u32);
         let last = self.forward(count, step);
         let loss = CrossEntropy { classes: CLASSES };
         let (logits, targets) = (&self.tensors[last].y[..count * CLASSES], &self.targets[..count]);
@@ -165,6 +165,7 @@ fn views_mut<'a>(mut arena: &'a mut [f32], ranges: &[Range<usize>]) -> Vec<&'a m
 impl Engine for CpuEngine<'_> {
     fn begin(&mut self, set: Set, work: Work, order: &[u32], first_step: u32) -> Result<(), GpuError> {
         (self.set, self.work, self.first_step) = (set, work, first_step);
+        self.finished.clear();
         self.order.clear();
         self.order.extend_from_slice(order);
         Ok(())

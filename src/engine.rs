@@ -61,7 +61,8 @@ pub struct State {
 /// A model on a device with a data set. Work is queued in ranges of batches; their metrics come back in the same order.
 #[allow(async_fn_in_trait)] // an engine belongs to one thread: its futures need not be Send
 pub trait Engine {
-    /// Makes `order` the samples that batches count from now on; `first_step` is the training step of batch 0.
+    /// Makes `order` the samples that batches count from now on; `first_step` is the training step of batch 0. Metrics that
+    /// were not collected are dropped.
     fn begin(&mut self, set: Set, work: Work, order: &[u32], first_step: u32) -> Result<(), GpuError>;
 
     /// Queues the batches `batches` of the current order.

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! [`model`] turns a list of layers into shapes, parameters and ops. [`train::fit`] is the place to start reading; the file
-//! `ARCHITECTURE.md` walks through the house, and [`ops`] says how to add an op.
+//! `ARCHITECTURE.md` walks through the house and says how to add an op.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

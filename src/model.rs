@@ -93,12 +93,14 @@ pub enum ModelError {
     Output { found: Shape, classes: usize },
 }
 
-/// Elements of the largest tensor: what WebGPU's default limits allow in one buffer of bytes, and far from any overflow.
+/// Elements of the largest tensor: far more than a device can bind, and far from any overflow.
 const MOST: usize = 1 << 28;
 
 /// A parameter tensor and its place in the arena.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
+    /// Index of the layer it belongs to.
+    pub layer: usize,
     /// As PyTorch's `nn.Sequential` names it: `"0.weight"`, `"3.bias"`, ...
     pub name: String,
     /// As PyTorch lays it out, row-major.
@@ -148,7 +150,7 @@ impl Model {
                     let start = parameters.last().map_or(0, |p: &Parameter| p.range.end.next_multiple_of(ALIGNMENT));
                     let len = Shape(shape.clone()).checked_len(|| format!("the {part} of layer {index}, {layer},"))?;
                     let range = start..start + len;
-                    parameters.push(Parameter { name: format!("{index}.{part}"), shape, fan_in, range });
+                    parameters.push(Parameter { layer: index, name: format!("{index}.{part}"), shape, fan_in, range });
                 }
             }
             shapes.push(shape);
@@ -211,13 +213,11 @@ impl Model {
     /// `seed` keys the dropout masks.
     pub fn stages(&self, fuse: bool, seed: u64) -> Vec<Stage> {
         let mut stages = Vec::new();
-        let (mut index, mut parameter) = (0, 0);
+        let mut index = 0;
         while index < self.layers.len() {
             let (taken, op) = self.op(index, fuse, seed);
-            let with_weights = |layer: &&Layer| matches!(layer, Layer::Conv2d { .. } | Layer::Linear { .. });
-            let parameters =
-                parameter..parameter + 2 * self.layers[index..index + taken].iter().filter(with_weights).count();
-            parameter = parameters.end;
+            let first = |layer| self.parameters.partition_point(|p| p.layer < layer);
+            let parameters = first(index)..first(index + taken);
             if let Some(op) = op {
                 stages.push(Stage { layers: index..index + taken, op, parameters });
             }

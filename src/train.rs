@@ -76,7 +76,7 @@ pub enum TrainError {
     Observer(Box<dyn Error + Send + Sync>),
 }
 
-/// How many batches one submit takes: as many as keep it at about a tenth of a second, so that the host seldom has to act and
+/// How many batches one submit takes: as many as keep it at about a tenth of a second, at most [`Pace::MOST`], so that the host seldom has to act and
 /// no driver's watchdog fires on a slow GPU.
 struct Pace {
     batches: usize,
@@ -93,15 +93,13 @@ impl Pace {
         Self { batches: 1, last: now }
     }
 
-    /// Takes note that a submit has finished.
-    fn finished(&mut self, now: Duration) {
-        let took = now.saturating_sub(self.last);
+    /// Takes note that a submit of `batches` batches has finished.
+    fn finished(&mut self, now: Duration, batches: usize) {
+        let took = now.saturating_sub(self.last).as_secs_f64();
         self.last = now;
-        if took < Self::TARGET / 2 {
-            self.batches = (self.batches * 2).min(Self::MOST);
-        } else if took > Self::TARGET {
-            self.batches = (self.batches / 2).max(1);
-        }
+        // A float-to-integer cast saturates.
+        let fit = (Self::TARGET.as_secs_f64() * batches as f64 / took) as usize;
+        self.batches = fit.clamp(1, Self::MOST.min(2 * self.batches));
     }
 }
 
@@ -125,7 +123,7 @@ async fn pass<E: Engine>(
             continue;
         }
         let finished = engine.collect().await?.unwrap_or_default();
-        pace.finished(clock());
+        pace.finished(clock(), finished.len());
         let from = done + 1;
         done += finished.len();
         if finished.iter().any(|batch| batch.diverged()) {
@@ -154,7 +152,7 @@ pub async fn fit<E: Engine>(
     }
     for epoch in 1..=options.epochs {
         let order = epoch_order(&split.train, options.seed, epoch);
-        engine.begin(Set::Train, Work::Train, &order, (epoch - 1) * batches as u32)?;
+        engine.begin(Set::Train, Work::Train, &order, (epoch - 1).wrapping_mul(batches as u32))?;
         let train = pass(engine, epoch, Work::Train, batches, clock, observer).await?;
 
         let val = evaluate(engine, Set::Train, &split.val, options.batch_size, epoch, clock, observer).await?;

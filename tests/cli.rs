@@ -515,7 +515,8 @@ fn a_save_that_fails_is_told_and_leaves_the_old_model() {
         };
     }
     let ended = run(&mut shell).expect(1, &["cannot write the checkpoint model.safetensors", "nothing was saved"]);
-    assert_eq!(ended.stdout, "", "an epoch was reported that could not be saved");
+    // The figures of the epoch are told, and training ends with it.
+    assert_eq!(ended.stdout.matches("Epoch ").count(), 1, "{}", ended.stdout);
     untouched(&folder);
 }
 

@@ -367,3 +367,9 @@ fn a_tile_size_is_read_from_the_shader() {
     assert_eq!((shader.constant("TILE"), shader.constant("TILES")), (8, 2));
     assert!(std::panic::catch_unwind(|| shader.constant("LANES")).is_err(), "a constant that is not there");
 }
+
+#[test]
+fn the_mark_of_a_dead_window_is_the_same_on_both_sides() {
+    use mnist_wgpu::ops::conv2d_relu_maxpool2d::{DEAD, SHADER};
+    assert_eq!(SHADER.constant("DEAD"), DEAD);
+}

@@ -41,6 +41,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     watch::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
     let data = load(arguments.data_dir.clone())?;
+    if watch::interrupted() {
+        return Err(Failure::Interrupted("interrupted".into()));
+    }
     match &info {
         Some(info) => {
             let epochs = if info.epoch == 1 { "epoch" } else { "epochs" };

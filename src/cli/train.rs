@@ -105,6 +105,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     watch::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
     let data = load(arguments.data_dir.clone())?;
+    if watch::interrupted() {
+        return Err(Failure::Interrupted("interrupted; nothing was saved yet".into()));
+    }
 
     let settings = Settings {
         batch_size: arguments.batch_size as usize,
@@ -205,10 +208,12 @@ impl Observer for Watcher<'_> {
     fn epoch(&mut self, report: &EpochReport, state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.bar.clear();
         let info = Info { epoch: report.epoch, ..self.info.clone() };
-        checkpoint::save(self.out, self.model, &state.parameters, &info)?;
-        self.info = info;
-        print(&epoch_text(report))?;
-        Ok(())
+        let saved = checkpoint::save(self.out, self.model, &state.parameters, &info);
+        if saved.is_ok() {
+            self.info = info;
+        }
+        print(&epoch_text(report))?; // what was computed is told, whether or not it could be saved
+        Ok(saved?)
     }
 
     fn stop(&self) -> bool {

@@ -33,7 +33,9 @@ pub fn clock() -> Duration {
 pub struct Bar {
     bar: ProgressBar,
     label: &'static str,
+    /// When the pass was first shown, and how many images it had done by then.
     started: Duration,
+    before: u64,
     pass: Option<(u32, Work)>,
 }
 
@@ -44,14 +46,14 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len}  {msg}  {eta} left") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, label, started: clock(), pass: None }
+        Self { bar, label, started: clock(), before: 0, pass: None }
     }
 
     pub fn show(&mut self, progress: &Progress) {
         let (done, all) = progress.batches;
         if self.pass != Some((progress.epoch, progress.work)) {
             self.pass = Some((progress.epoch, progress.work));
-            self.started = clock();
+            (self.started, self.before) = (clock(), progress.totals.count());
             self.bar.reset();
             self.bar.set_length(all as u64);
             let pass = match progress.work {
@@ -61,7 +63,8 @@ impl Bar {
             self.bar.set_prefix(format!("{}{pass}", self.label));
         }
         let seconds = (clock() - self.started).as_secs_f64();
-        let rate = if seconds > 0.0 { progress.totals.count() as f64 / seconds } else { 0.0 };
+        let counted = progress.totals.count() - self.before;
+        let rate = if counted > 0 { counted as f64 / seconds } else { 0.0 };
         self.bar.set_message(format!("{rate:.0} images/s  loss {:.4}", progress.totals.loss()));
         self.bar.set_position(done as u64);
     }

@@ -2,6 +2,7 @@
 
 use super::Context;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -16,8 +17,10 @@ pub fn block_on<T>(context: &Context, future: impl Future<Output = T>) -> T {
     pollster::block_on(std::future::poll_fn(move |task| match future.as_mut().poll(task) {
         Poll::Ready(value) => Poll::Ready(value),
         Poll::Pending => {
-            // A time-out is the normal case here, and a lost device reaches the future through its own callback.
-            let _ = context.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(SLICE) });
+            // A time-out is the normal case. Where the device is lost, wgpu tells the context and then panics; the context's
+            // `check` ends the future with an error (see `Mapping::read`).
+            let wait = || context.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(SLICE) });
+            let _ = catch_unwind(AssertUnwindSafe(wait));
             task.waker().wake_by_ref();
             Poll::Pending
         }

@@ -28,8 +28,12 @@ pub struct GpuEngine<'a> {
     metrics: Tensor,
     batch_buffer: wgpu::Buffer,
     pub(super) batch_group: wgpu::BindGroup,
+    /// Training and test images.
+    samples: [usize; 2],
     set: Set,
     work: Work,
+    /// Batches of the current order.
+    batches: usize,
     in_flight: VecDeque<Mapping>,
 }
 
@@ -44,6 +48,9 @@ impl<'a> GpuEngine<'a> {
     /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives it some.
     pub fn new(context: &'a Context, model: &Model, data: &Dataset, settings: Settings) -> Result<Self, GpuError> {
         let n = settings.batch_size;
+        for &label in data.train.labels.iter().chain(&data.test.labels) {
+            expect("a label", usize::from(label), CLASSES)?;
+        }
         let samples = data.train.len().max(data.test.len());
         let batches = Work::Evaluate.batches(samples, n);
         let zeros = |label: &str, len| Tensor::zeros(context, label, len);
@@ -106,13 +113,15 @@ impl<'a> GpuEngine<'a> {
             metrics,
             batch_buffer,
             batch_group,
+            samples: [data.train.len(), data.test.len()],
             set: Set::Train,
             work: Work::Train,
+            batches: 0,
             in_flight: VecDeque::new(),
         })
     }
 
-    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+    fn steps(&self) -> impl Iterator<Item = &Step> {
         let gather = match self.set {
             Set::Train => &self.gather[0],
             Set::Test => &self.gather[1],
@@ -126,7 +135,11 @@ impl<'a> GpuEngine<'a> {
 
     /// The labels of a training step's dispatches, in order.
     pub fn dispatches(&self) -> Vec<&str> {
-        self.gather[0].iter().chain(&self.train).map(|step| step.label.as_str()).collect()
+        self.training_steps().map(|step| step.label.as_str()).collect()
+    }
+
+    pub(super) fn training_steps(&self) -> impl Iterator<Item = &Step> {
+        self.gather[0].iter().chain(&self.train)
     }
 
     /// What stage `stage` put out for the last batch, (N, ...).
@@ -142,22 +155,29 @@ impl<'a> GpuEngine<'a> {
 
 impl Engine for GpuEngine<'_> {
     fn begin(&mut self, set: Set, work: Work, order: &[u32], first_step: u32) -> Result<(), GpuError> {
+        expect("the length of an order", order.len(), self.order.len() + 1)?;
+        for &sample in order {
+            expect("a sample in an order", sample as usize, self.samples[set as usize])?;
+        }
         (self.set, self.work) = (set, work);
+        self.in_flight.clear();
         let n = self.settings.batch_size;
         let batches: Vec<Batch> = (0..work.batches(order.len(), n))
             .map(|index| Batch {
                 first: (index * n) as u32,
                 count: n.min(order.len() - index * n) as u32,
                 index: index as u32,
-                step: first_step + index as u32,
+                step: first_step.wrapping_add(index as u32),
             })
             .collect();
+        self.batches = batches.len();
         self.context.queue.write_buffer(&self.batch_buffer, 0, &batch_bytes(&batches));
         self.order.write(self.context, bytemuck::cast_slice(order));
         self.context.check()
     }
 
     fn submit(&mut self, batches: Range<usize>) -> Result<(), GpuError> {
+        expect("the end of a range of batches", batches.end, self.batches + 1)?;
         let mut encoder =
             self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("batches") });
         {
@@ -193,10 +213,24 @@ impl Engine for GpuEngine<'_> {
     }
 
     fn set_state(&mut self, state: &State) -> Result<(), GpuError> {
+        for arena in [&state.parameters, &state.velocity] {
+            if arena.len() != self.arenas.parameters.len() {
+                let expected = format!("{} elements, as the model's arena", self.arenas.parameters.len());
+                return Err(GpuError::Input { what: "a state", expected, found: arena.len().to_string() });
+            }
+        }
         self.arenas.parameters.write(self.context, bytemuck::cast_slice(&state.parameters));
         self.arenas.velocity.write(self.context, bytemuck::cast_slice(&state.velocity));
         self.context.check()
     }
+}
+
+/// The kernels index by these numbers without looking, so that they are looked at here.
+fn expect(what: &'static str, found: usize, below: usize) -> Result<(), GpuError> {
+    if found < below {
+        return Ok(());
+    }
+    Err(GpuError::Input { what, expected: format!("a number below {below}"), found: found.to_string() })
 }
 
 /// The stages with the tensors between them.

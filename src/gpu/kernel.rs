@@ -118,7 +118,7 @@ impl Context {
             self.device.create_shader_module(descriptor)
         } else {
             // SAFETY: without wgpu's checks a shader that indexes outside its buffers or never leaves a loop is undefined
-            // behaviour. Only this crate's own shaders come here; `tests/op_parity.rs` runs every entry point over sizes that hurt
+            // behaviour. Only this crate's own shaders come here; `tests/op_parity/` runs every entry point over sizes that hurt
             // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape.
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };

@@ -33,7 +33,7 @@ pub enum GpuError {
     Binding { op: &'static str, entry: String, binding: String, problem: String },
 
     #[error(
-        "op {op}, entry point {entry}: {found} workgroups along {axis}, more than the {limit} that WebGPU allows; use a \
+        "op {op}, entry point {entry}: {found} workgroups along {axis}, more than the {limit} that this device allows; use a \
          smaller batch"
     )]
     TooManyWorkgroups { op: &'static str, entry: String, axis: char, found: u32, limit: u32 },
@@ -42,6 +42,9 @@ pub enum GpuError {
         "{what} needs {needed} bytes in one buffer, but \"{device}\" binds at most {limit}; use a smaller batch or data set"
     )]
     BufferTooLarge { what: String, needed: u64, device: String, limit: u64 },
+
+    #[error("{what}: expected {expected}, found {found}")]
+    Input { what: &'static str, expected: String, found: String },
 
     #[error("the GPU reported an error: {0}")]
     Device(String),

@@ -135,6 +135,12 @@ pub fn strided(elements: usize) -> [usize; 3] {
     [elements.min(1 << 20), 1, 1]
 }
 
+/// Workgroups for a kernel that takes `planes` planes in turns, by a loop that strides by their number: one each, as far as
+/// one dimension of a dispatch goes under WebGPU's default limits.
+pub fn in_turns(planes: usize) -> usize {
+    planes.min(65_535)
+}
+
 /// Runs `steps` once, in a submit of their own, with `batch` as their uniform: for tests and tools. It binds anew at each call,
 /// which training does not: see [`super::GpuEngine`].
 pub fn run(context: &Context, steps: &[Step], batch: &Batch) -> Result<(), GpuError> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 impl GpuEngine<'_> {
     /// How long each dispatch of a training step took, in order, or nothing where the device has no timestamps. Runs batch
-    /// `batch` of the current order as one training step.
+    /// `batch` of the current order, one of training images, as one training step.
     pub async fn time_dispatches(&mut self, batch: usize) -> Result<Option<Vec<Duration>>, GpuError> {
         let device = &self.context.device;
         if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Ok(None);
         }
-        let steps: Vec<_> = self.steps().collect();
+        let steps: Vec<_> = self.training_steps().collect();
         let count = 2 * steps.len() as u32;
         let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("timestamps"),

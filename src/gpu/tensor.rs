@@ -2,7 +2,10 @@
 
 use super::{Context, GpuError};
 use bytemuck::Pod;
+use std::future::{Future, poll_fn};
 use std::ops::Range;
+use std::pin::Pin;
+use std::task::Poll;
 
 /// Where a slice of a buffer may begin, in elements of 4 bytes: WebGPU's default `min_storage_buffer_offset_alignment`.
 pub const ALIGNMENT: usize = 256 / 4;
@@ -42,8 +45,11 @@ impl Tensor {
     }
 
     /// Elements `range` of this tensor as a tensor of its own, over the same memory.
+    ///
+    /// # Panics
+    /// If the range goes beyond the tensor or begins off the [`ALIGNMENT`].
     pub fn slice(&self, label: impl Into<String>, range: Range<usize>) -> Self {
-        debug_assert!(range.start.is_multiple_of(ALIGNMENT) && range.end <= self.len);
+        assert!(range.start.is_multiple_of(ALIGNMENT) && range.end <= self.len, "a slice outside {}", self.label);
         Self { label: label.into(), buffer: self.buffer.clone(), offset: self.offset + range.start, len: range.len() }
     }
 
@@ -58,9 +64,12 @@ impl Tensor {
 
     /// Overwrites the first `data.len()` bytes, in the order of the queue. Written in pieces, so that the staging memory of
     /// a large data set is not as large again.
+    ///
+    /// # Panics
+    /// If the data is larger than the tensor.
     pub fn write(&self, context: &Context, data: &[u8]) {
         const PIECE: usize = 4 << 20;
-        debug_assert!(data.len() <= self.len.max(1) * 4);
+        assert!(data.len() <= self.len.max(1) * 4, "{} bytes for the {} elements of {}", data.len(), self.len, self.label);
         for (index, piece) in data.chunks(PIECE).enumerate() {
             let at = self.offset as u64 * 4 + (index * PIECE) as u64;
             if piece.len().is_multiple_of(4) {
@@ -122,8 +131,13 @@ impl Mapping {
         Self { staging, done }
     }
 
-    pub async fn read<T: Pod>(self, context: &Context) -> Result<Vec<T>, GpuError> {
-        match self.done.await {
+    pub async fn read<T: Pod>(mut self, context: &Context) -> Result<Vec<T>, GpuError> {
+        // A lost device never answers: its error, which the context then has, ends the wait.
+        let answer = poll_fn(|task| match Pin::new(&mut self.done).poll(task) {
+            Poll::Pending => context.check().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+        });
+        match answer.await? {
             Ok(Ok(())) => {}
             Ok(Err(e)) => {
                 context.check()?; // the device's own words say more than the failed mapping

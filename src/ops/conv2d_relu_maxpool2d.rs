@@ -4,7 +4,7 @@
 //! of its four elements won; backward expands it again.
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
-use crate::gpu::plan::Dispatch;
+use crate::gpu::plan::{Dispatch, in_turns};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
 
@@ -156,7 +156,7 @@ impl Op for Conv2dReluMaxPool2d {
             entry: "fold_input",
             constants,
             buffers: &[("d_fields", &d_fields, fields), ("d_x", d_x, t.n * self.input_len())],
-            invocations: [self.height * self.width, (t.n * self.channels).min(65_535), 1],
+            invocations: [self.height * self.width, in_turns(t.n * self.channels), 1],
         })
     }
 

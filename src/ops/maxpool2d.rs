@@ -3,12 +3,9 @@
 //! Tie rule, as PyTorch's: of equal values the first in row-major order wins, and receives the whole gradient.
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
-use crate::gpu::plan::Dispatch;
+use crate::gpu::plan::{Dispatch, in_turns};
 use crate::gpu::{GpuError, Planner, Shader};
 use crate::shader;
-
-/// Planes beyond this many are taken in turns: WebGPU's limit of workgroups per dimension.
-const MAX_GROUPS: usize = 65_535;
 
 pub const SHADER: Shader = shader!("maxpool2d");
 
@@ -62,7 +59,7 @@ impl Op for MaxPool2d {
             entry: "forward",
             constants: &self.constants(t.n),
             buffers: &[("x", t.x, inputs), ("y", t.y, outputs), ("winner", t.saved, outputs)],
-            invocations: [self.output_len() / self.channels, (t.n * self.channels).min(MAX_GROUPS), 1],
+            invocations: [self.output_len() / self.channels, in_turns(t.n * self.channels), 1],
         })
     }
 
@@ -74,7 +71,7 @@ impl Op for MaxPool2d {
             entry: "backward",
             constants: &self.constants(t.n),
             buffers: &[("d_y", t.d_y, outputs), ("winner", t.saved, outputs), ("d_x", d_x, inputs)],
-            invocations: [self.height * self.width, (t.n * self.channels).min(MAX_GROUPS), 1],
+            invocations: [self.height * self.width, in_turns(t.n * self.channels), 1],
         })
     }
 

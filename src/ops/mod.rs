@@ -1,10 +1,7 @@
 //! The operations of the network. Each op is one file here and one shader of the same stem in `shaders/`: its sizes, how it
 //! plans its dispatches on the GPU, and `mod cpu`, the same arithmetic in plain Rust.
 //!
-//! # Adding an op
-//!
-//! Write `shaders/NAME.wgsl` and `src/ops/NAME.rs`, add a line to [`SHADERS`], give its cases to `tests/op_parity.rs`, and
-//! use it: implement [`Op`] and let [`crate::model::Model::stages`] produce it.
+//! How to add one stands in `ARCHITECTURE.md`.
 
 pub mod conv2d;
 pub mod conv2d_relu_maxpool2d;
