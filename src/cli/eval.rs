@@ -14,7 +14,7 @@ use mnist_wgpu::train::{EpochReport, Observer, Progress, TrainError, evaluate};
 use std::error::Error;
 use std::path::PathBuf;
 
-/// Images per batch; no figure depends on it.
+/// Images per batch: many, since nothing waits for the result. Figures depend on it only by the rounding of f32 sums.
 const BATCH_SIZE: usize = 200;
 
 #[derive(clap::Args)]

@@ -19,9 +19,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Elements behind every tensor: NaN behind an input, so that reading past its end spoils the result, and in place
-/// afterwards behind an output, so that writing past its end shows.
+/// Elements behind every tensor: poison behind an input, so that reading past its end spoils the result, and the sentinel
+/// behind an output, so that writing past its end shows.
 const GUARD: usize = 256;
+
+/// Another NaN than the sentinel: copied past the end of an output it has to show there.
+const POISON: f32 = f32::from_bits(0x7fc0_beef);
 
 /// A device and the entry points that ran on it.
 pub struct Gpu {
@@ -48,17 +51,26 @@ impl Gpu {
         common::contexts(&common::BOTH).into_iter().map(gpu).collect()
     }
 
-    /// A tensor that holds `data`.
-    pub fn input<T: Pod>(&self, label: &str, data: &[T]) -> Tensor {
+    fn guarded<T: Pod>(&self, label: &str, data: &[T], guard: f32) -> Tensor {
         let mut bytes: Vec<u8> = bytemuck::cast_slice(data).to_vec();
         bytes.resize(bytes.len().next_multiple_of(4), 0xff);
-        bytes.extend_from_slice(bytemuck::cast_slice(&[SENTINEL; GUARD]));
+        bytes.extend_from_slice(bytemuck::cast_slice(&[guard; GUARD]));
         Tensor::from_slice(&self.context, label, &bytes).expect("it fits")
+    }
+
+    /// A tensor that holds `data`.
+    pub fn input<T: Pod>(&self, label: &str, data: &[T]) -> Tensor {
+        self.guarded(label, data, POISON)
+    }
+
+    /// A tensor that holds `data`, to be updated in place and read back.
+    pub fn in_out<T: Pod>(&self, label: &str, data: &[T]) -> Tensor {
+        self.guarded(label, data, SENTINEL)
     }
 
     /// A tensor for `len` results, none of them written yet.
     pub fn output(&self, label: &str, len: usize) -> Tensor {
-        self.input(label, &vec![SENTINEL; len])
+        self.in_out(label, &vec![SENTINEL; len])
     }
 
     /// Plans, runs and waits.

@@ -132,6 +132,20 @@ fn dropout_draws_the_mask_of_its_mirror_at_any_probability_and_step() {
     }
 }
 
+#[test]
+fn dropout_keeps_an_element_whose_hash_is_exactly_the_threshold() {
+    let (step, len) = (3, 4096);
+    let mut op = Dropout::new(len, 0.0, 8, 9);
+    let drawn = |i: u32| hash(i ^ hash(op.key.wrapping_add(step)));
+    // An f32 holds 24 bits of the threshold's 32.
+    let element = (0..len as u32).find(|&i| drawn(i) % 256 == 0).expect("one hash in 256");
+    let threshold = drawn(element);
+    op.p = (f64::from(threshold) / 2.0_f64.powi(32)) as f32;
+    assert_eq!(op.threshold(), threshold);
+    assert!(dropout::cpu::keep(&op, step, element));
+    check_dropout(&Gpu::all(), 1, &op, step);
+}
+
 fn check_gather(gpus: &[Gpu], n: usize, len: usize, batch: Batch) {
     let op = Gather { len };
     let samples = 13;

@@ -10,16 +10,26 @@ const STEPS: usize = 10;
 /// as often.
 const TERMS: usize = 5;
 
+/// What lies behind the parameters.
+const BEHIND: f32 = 1.0;
+
 /// Runs `STEPS` steps and hands parameters and velocity after each to `compare`, with the number of steps.
 fn steps(gpu: &Gpu, op: &Sgd, kind: Kind, len: usize, mut compare: impl FnMut(usize, &[f32], &[f32], &[f32])) {
-    // The kernel's length is the parameters': no guard behind them.
-    let tensor = |data: &[f32]| mnist_wgpu::gpu::Tensor::from_slice(&gpu.context, "arena", data).expect("it fits");
-    let (param, velocity) = (tensor(&kind.draw(1, len)), tensor(&vec![0.0; len]));
+    // The kernel updates the whole of the tensor it is given: one element more lies behind and has to stay as it is. No NaN,
+    // because an update would leave it one.
+    let behind = |data: Vec<f32>| gpu.in_out("arena", &[data, vec![BEHIND]].concat());
+    let arenas = [behind(kind.draw(1, len)), behind(vec![0.0; len])];
+    let [param, velocity] = arenas.each_ref().map(|arena| arena.slice("arena", 0..len));
+    let read = |arena| {
+        let mut data: Vec<f32> = gpu.read(arena, len + 1);
+        assert_eq!(data.pop(), Some(BEHIND), "{gpu}: {op:?} changed the element behind its {len} parameters");
+        data
+    };
     for step in 0..STEPS {
         let gradient = kind.draw(100 + step as u32, len);
         let gradient_tensor = gpu.input("gradient", &gradient);
         gpu.run(Batch::default(), |planner| op.plan(planner, &param, &velocity, &gradient_tensor));
-        compare(step + 1, &gradient, &gpu.read(&param, len), &gpu.read(&velocity, len));
+        compare(step + 1, &gradient, &read(&arenas[0]), &read(&arenas[1]));
     }
 }
 
