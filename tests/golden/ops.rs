@@ -128,9 +128,9 @@ impl Case {
 }
 
 /// A device that runs a plan once.
-struct Gpu<'a> {
+pub struct Gpu<'a> {
     context: &'a Context,
-    name: String,
+    pub name: String,
     batch: wgpu::BindGroup,
 }
 
@@ -166,19 +166,19 @@ impl<'a> Gpu<'a> {
         Self { context, name: format!("{}, {:?}", context.info.name, context.options), batch }
     }
 
-    fn tensor<T: Pod>(&self, data: &[T]) -> Tensor {
+    pub fn tensor<T: Pod>(&self, data: &[T]) -> Tensor {
         Tensor::from_slice(self.context, "test", data).expect("the buffer is made")
     }
 
-    fn unwritten(&self, len: usize) -> Tensor {
+    pub fn unwritten(&self, len: usize) -> Tensor {
         self.tensor(&vec![SENTINEL; len])
     }
 
-    fn read(&self, tensor: &Tensor) -> Vec<f32> {
+    pub fn read(&self, tensor: &Tensor) -> Vec<f32> {
         drive::block_on(self.context, tensor.read(self.context)).expect("the results arrive")
     }
 
-    fn run(&self, what: &str, plan: impl FnOnce(&mut Planner) -> Result<(), mnist_wgpu::gpu::GpuError>) {
+    pub fn run(&self, what: &str, plan: impl FnOnce(&mut Planner) -> Result<(), mnist_wgpu::gpu::GpuError>) {
         let mut planner = Planner::new(self.context);
         plan(&mut planner).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
         let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -204,7 +204,7 @@ fn cases(op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) 
     }
 }
 
-fn with_gpus(run: impl FnOnce(&[Gpu])) {
+pub fn with_gpus(run: impl FnOnce(&[Gpu])) {
     let contexts = contexts(&BOTH);
     run(&Vec::from_iter(contexts.iter().map(Gpu::new)));
 }
