@@ -1,13 +1,16 @@
 // 3x3 convolution, bias, ReLU and 2x2 max pooling in one kernel, forward and backward.
 //
-// A pooling window is 2x2 outputs of the convolution. They read one 4x4 field of the input and the same nine weights, so an
-// invocation takes whole windows: the four outputs are one vec4 that stays in registers from the bias to the maximum, and
-// only the maximum and its place are written. A vec4 times one weight is four multiply-adds for one load, and each
-// field and each weight serve all combinations of WINDOWS and TILE: loads, not arithmetic, are what a kernel like this
-// waits for.
+// A pooling window is 2x2 outputs of the convolution: one vec4 here, which stays in registers from the bias to the maximum.
+// Only the maximum and its place are written. Nothing is computed for rows and columns that fill no window.
 //
-// Window element q is row q / 2, column q % 2. Rows and columns of the convolution's output that fill no window are
-// never computed.
+// Multiply-adds are cheap and loads are not, so each invocation takes a strip of neighbouring windows and a tile of
+// channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 5 * TILE. The rows of the strip pass through
+// two variables, `above` and `below`: a loop over the kernel's three rows takes the place of code three times as long.
+//
+// Where LANES is more than 1, a workgroup is one subgroup of that many invocations, each of which loads a part of what all of
+// them need: see `share`.
+//
+// Window element q is row q / 2, column q % 2. Positions count from the corner of the padded input.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C
@@ -15,72 +18,70 @@ override HEIGHT: u32 = 13u;        // H
 override WIDTH: u32 = 13u;         // W
 override OUT_CHANNELS: u32 = 64u;  // O
 override PADDING: u32 = 0u;        // P
-override SLICES: u32 = 32u;        // parts into which backward_params cuts the batch's windows
 
-const WINDOWS: u32 = 2u;   // windows per invocation
-const TILE: u32 = 8u;      // output channels per invocation
-const IN_TILE: u32 = 4u;   // input channels per invocation in backward_input
-const DEAD: u32 = 4u;      // winner of a window that ReLU cut to 0: no gradient passes
+const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward and backward_params
+const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
+const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
+const PARAM_TILE: u32 = 4u;  // output channels per invocation in backward_params; divides PACKED
+const PACKED: u32 = 8u;      // winners in a word of 4 bits each; equals TILE
+const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
+
+const LANES: u32 = 1u;       // invocations that share what they load; divides TILE
+const GROUP: u32 = 64u;      // invocations of a workgroup; LANES where that is more than 1
+const C_LANES: u32 = 8u;     // in backward_params: along the input channels
+const SLICES: u32 = 32u;     // and along the batch's windows
+const PARAM_LANES: u32 = 1u; // invocations that share what they load; divides PARAM_TILE, equals C_LANES if more than 1
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;               // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C, 3, 3)
 @group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;         // (N, O, PH, PW)
-@group(0) @binding(4) var<storage, read_write> winner: array<u32>;    // (N, O, PH, PW), q or DEAD
+@group(0) @binding(4) var<storage, read_write> winner: array<u32>;    // (N, O / PACKED, PH, PW), q or DEAD of each channel
 @group(0) @binding(5) var<storage, read> d_y: array<f32>;             // (N, O, PH, PW)
-@group(0) @binding(6) var<storage, read_write> d_fields: array<f32>;  // (N, C, PH, PW, 4, 4)
-@group(0) @binding(7) var<storage, read_write> d_x: array<f32>;       // (N, C, H, W)
-@group(0) @binding(8) var<storage, read_write> parts: array<f32>;     // (SLICES, O*C*9 + O)
-@group(0) @binding(9) var<storage, read_write> d_weight: array<f32>;  // (O, C, 3, 3)
-@group(0) @binding(10) var<storage, read_write> d_bias: array<f32>;   // (O)
+@group(0) @binding(6) var<storage, read_write> d_x: array<f32>;       // (N, C, H, W)
+@group(0) @binding(7) var<storage, read_write> d_weight: array<f32>;  // (O, C, 3, 3)
+@group(0) @binding(8) var<storage, read_write> d_bias: array<f32>;    // (O)
 
 fn pooled_height() -> u32 { return (HEIGHT + 2u * PADDING - 2u) / 2u; }
 fn pooled_width() -> u32 { return (WIDTH + 2u * PADDING - 2u) / 2u; }
-fn windows() -> u32 { return pooled_height() * pooled_width(); }
+fn strips(length: u32, strip: u32) -> u32 { return (length + strip - 1u) / strip; }
+fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 
-// x[n, c, row - P, column - P], 0 in the padding. An unsigned row above the image wraps to a large one.
+// `value` as invocation `lane` of the subgroup has it. The host puts a subgroup shuffle here where LANES is more than 1.
+fn share(value: f32, lane: u32) -> f32 { return value; }
+
+// x[n, c, row - P, column - P], 0 outside. An unsigned row above the image wraps to a large one.
 fn padded_x(plane: u32, row: u32, column: u32) -> f32 {
     let r = row - PADDING;
     let k = column - PADDING;
-    if (PADDING == 0u || (r < HEIGHT && k < WIDTH)) {
+    if ((PADDING == 0u && pooled_width() % WINDOWS == 0u) || (r < HEIGHT && k < WIDTH)) {
         return x[(plane * HEIGHT + r) * WIDTH + k];
     }
     return 0.0;
 }
 
-alias Field = array<array<f32, 4>, 4>;
-
-// The 4x4 inputs under window `w` of plane n * C + c.
-fn load_field(plane: u32, w: u32) -> Field {
-    var field: Field;
-    for (var i = 0u; i < 4u; i++) {
-        for (var j = 0u; j < 4u; j++) {
-            field[i][j] = padded_x(plane, w / pooled_width() * 2u + i, w % pooled_width() * 2u + j);
-        }
+// A row of the input under a strip of windows.
+const COLUMNS: u32 = 2u * WINDOWS + 2u;
+fn load_row(plane: u32, row: u32, column: u32) -> array<f32, COLUMNS> {
+    var values: array<f32, COLUMNS>;
+    for (var k = 0u; k < COLUMNS; k++) {
+        values[k] = padded_x(plane, row, column + k);
     }
-    return field;
+    return values;
 }
 
-// What tap (i, j) of the kernel multiplies in the four outputs of a window.
-fn under_tap(field: Field, i: u32, j: u32) -> vec4f {
-    return vec4f(field[i][j], field[i][j + 1u], field[i + 1u][j], field[i + 1u][j + 1u]);
-}
-
-// The gradient of a window's four convolution outputs: d at the winner, 0 elsewhere.
-fn unpool(d: f32, q: u32) -> vec4f {
-    return select(vec4f(0.0), vec4f(d), vec4u(q) == vec4u(0u, 1u, 2u, 3u));
-}
-
-// y[n,o,w] = max(0, max_q(bias[o] + sum_{c,i,j} weight[o,c,i,j] * field[n,c,w][q/2 + i][q%2 + j]))
-// id.x: WINDOWS windows out of (N, PH, PW); id.y: TILE channels out of O.
-@compute @workgroup_size(64)
-fn forward(@builtin(global_invocation_id) id: vec3u) {
-    let first = id.x * WINDOWS;
+// y[n,o,w] = max(0, max_q(bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j]))
+// id.x: strips of (N, PH, PW); id.y: tiles of O.
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+    let across = strips(pooled_width(), WINDOWS);
+    // Every invocation stays for the sharing; the last do the same work.
+    let strip = min(id.x, BATCH * pooled_height() * across - 1u);
+    let n = strip / (pooled_height() * across);
+    let py = strip / across % pooled_height();
+    let px = strip % across * WINDOWS;
     let o0 = id.y * TILE;
-    let last = BATCH * windows() - 1u;
-    if (first > last) {
-        return;
-    }
+    let mine = local % LANES;
     var sums: array<array<vec4f, WINDOWS>, TILE>;
     for (var t = 0u; t < TILE; t++) {
         for (var v = 0u; v < WINDOWS; v++) {
@@ -88,173 +89,222 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
         }
     }
     for (var c = 0u; c < CHANNELS; c++) {
-        var fields: array<Field, WINDOWS>;
-        for (var v = 0u; v < WINDOWS; v++) {
-            let w = min(first + v, last);
-            fields[v] = load_field(w / windows() * CHANNELS + c, w % windows());
-        }
-        for (var t = 0u; t < TILE; t++) {
-            let kernel = (min(o0 + t, OUT_CHANNELS - 1u) * CHANNELS + c) * 9u;
-            for (var i = 0u; i < 3u; i++) {
+        let plane = n * CHANNELS + c;
+        var above = load_row(plane, 2u * py, 2u * px);
+        for (var i = 0u; i < 3u; i++) {
+            let below = load_row(plane, 2u * py + i + 1u, 2u * px);
+            var taps: array<array<f32, TILE / LANES>, 3>;
+            for (var h = 0u; h < TILE / LANES; h++) {
+                let o = min(o0 + h * LANES + mine, OUT_CHANNELS - 1u);
                 for (var j = 0u; j < 3u; j++) {
-                    let tap = weight[kernel + i * 3u + j];
+                    taps[j][h] = weight[(o * CHANNELS + c) * 9u + 3u * i + j];
+                }
+            }
+            for (var j = 0u; j < 3u; j++) {
+                for (var t = 0u; t < TILE; t++) {
+                    let tap = share(taps[j][t / LANES], t % LANES);
                     for (var v = 0u; v < WINDOWS; v++) {
-                        sums[t][v] += tap * under_tap(fields[v], i, j);
+                        let k = 2u * v + j;
+                        sums[t][v] += tap * vec4f(above[k], above[k + 1u], below[k], below[k + 1u]);
                     }
                 }
             }
+            above = below;
         }
     }
     for (var v = 0u; v < WINDOWS; v++) {
-        let w = first + v;
+        var word = 0u;
         for (var t = 0u; t < TILE; t++) {
-            if (w <= last && o0 + t < OUT_CHANNELS) {
-                let s = sums[t][v];
-                // `>` keeps the first of equal values, PyTorch's rule for ties.
-                var most = s[0];
-                var q = 0u;
-                for (var k = 1u; k < 4u; k++) {
-                    if (s[k] > most) {
-                        most = s[k];
-                        q = k;
-                    }
-                }
-                let at = (w / windows() * OUT_CHANNELS + o0 + t) * windows() + w % windows();
-                y[at] = select(most, 0.0, most <= 0.0);
-                winner[at] = select(q, DEAD, most <= 0.0);
+            let s = sums[t][v];
+            // `>` keeps the first of equal values, PyTorch's rule for ties.
+            var most = s[0];
+            var q = 0u;
+            for (var k = 1u; k < 4u; k++) {
+                q = select(q, k, s[k] > most);
+                most = max(most, s[k]);
             }
+            word |= select(DEAD, q, most > 0.0) << (4u * t);
+            if (px + v < pooled_width() && o0 + t < OUT_CHANNELS) {
+                y[((n * OUT_CHANNELS + o0 + t) * pooled_height() + py) * pooled_width() + px + v] = max(most, 0.0);
+            }
+        }
+        if (px + v < pooled_width()) {
+            winner[((n * words() + id.y) * pooled_height() + py) * pooled_width() + px + v] = word;
         }
     }
 }
 
-// The gradient of each window's 4x4 field: d_fields[n,c,w][a][b] = sum_{o,q} weight[o, c, a - q/2, b - q%2] * d[n,o,w][q].
-// Fields overlap: fold_input adds them up. id.x: WINDOWS windows out of (N, PH, PW); id.y: IN_TILE channels out of C.
-@compute @workgroup_size(64)
-fn backward_input(@builtin(global_invocation_id) id: vec3u) {
-    let first = id.x * WINDOWS;
-    let c0 = id.y * IN_TILE;
-    let last = BATCH * windows() - 1u;
-    if (first > last) {
-        return;
-    }
-    var sums: array<array<Field, WINDOWS>, IN_TILE>;
-    for (var o = 0u; o < OUT_CHANNELS; o++) {
-        var d: array<vec4f, WINDOWS>;
-        for (var v = 0u; v < WINDOWS; v++) {
-            let w = min(first + v, last);
-            let at = (w / windows() * OUT_CHANNELS + o) * windows() + w % windows();
-            d[v] = unpool(d_y[at], winner[at]);
+// The gradient of the convolution's outputs is d_y at each window's winner and 0 elsewhere. d_x is its convolution with the
+// kernels turned around:
+// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d[n, o, r - i, k - j], so that a patch takes four windows: its own, and
+// those above, to the left, and both.
+// id.x: strips of (N, PH + 1, PW + 1) patches; id.y: tiles of C.
+const PATCH_COLUMNS: u32 = 2u * PATCHES + 2u;
+@compute @workgroup_size(GROUP)
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+    let across = strips(pooled_width() + 1u, PATCHES);
+    let down = pooled_height() + 1u;
+    let strip = min(id.x, BATCH * down * across - 1u);
+    let n = strip / (down * across);
+    let py = strip / across % down;
+    let px = strip % across * PATCHES;
+    let c0 = id.y * TILE;
+    let mine = local % LANES;
+    var sums: array<array<vec4f, PATCHES>, TILE>;
+    for (var word = 0u; word < words(); word++) {
+        // The windows of the rows above and of the patches' own, from one to the left on.
+        var winners: array<array<u32, PATCHES + 1u>, 2>;
+        for (var a = 0u; a < 2u; a++) {
+            for (var v = 0u; v <= PATCHES; v++) {
+                winners[a][v] = 0u;
+                if (py + a - 1u < pooled_height() && px + v - 1u < pooled_width()) {
+                    winners[a][v] = winner[((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px + v - 1u];
+                }
+            }
         }
-        for (var t = 0u; t < IN_TILE; t++) {
-            let kernel = (o * CHANNELS + min(c0 + t, CHANNELS - 1u)) * 9u;
+        for (var o = word * PACKED; o < min((word + 1u) * PACKED, OUT_CHANNELS); o++) {
+            var rows: array<array<f32, PATCH_COLUMNS>, 4>;
+            for (var a = 0u; a < 2u; a++) {
+                for (var v = 0u; v <= PATCHES; v++) {
+                    var d = 0.0;
+                    if (py + a - 1u < pooled_height() && px + v - 1u < pooled_width()) {
+                        d = d_y[((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px + v - 1u];
+                    }
+                    let q = (winners[a][v] >> (4u * (o % PACKED))) & 15u;
+                    rows[2u * a][2u * v] = select(0.0, d, q == 0u);
+                    rows[2u * a][2u * v + 1u] = select(0.0, d, q == 1u);
+                    rows[2u * a + 1u][2u * v] = select(0.0, d, q == 2u);
+                    rows[2u * a + 1u][2u * v + 1u] = select(0.0, d, q == 3u);
+                }
+            }
             for (var i = 0u; i < 3u; i++) {
+                var taps: array<array<f32, TILE / LANES>, 3>;
+                for (var h = 0u; h < TILE / LANES; h++) {
+                    let c = min(c0 + h * LANES + mine, CHANNELS - 1u);
+                    for (var j = 0u; j < 3u; j++) {
+                        taps[j][h] = weight[(o * CHANNELS + c) * 9u + 8u - 3u * i - j];
+                    }
+                }
                 for (var j = 0u; j < 3u; j++) {
-                    let tap = weight[kernel + i * 3u + j];
-                    for (var v = 0u; v < WINDOWS; v++) {
-                        for (var q = 0u; q < 4u; q++) {
-                            sums[t][v][i + q / 2u][j + q % 2u] += tap * d[v][q];
+                    for (var t = 0u; t < TILE; t++) {
+                        let tap = share(taps[j][t / LANES], t % LANES);
+                        for (var v = 0u; v < PATCHES; v++) {
+                            let k = 2u * v + j;
+                            sums[t][v] += tap * vec4f(rows[0][k], rows[0][k + 1u], rows[1][k], rows[1][k + 1u]);
                         }
                     }
                 }
+                rows[0] = rows[1];
+                rows[1] = rows[2];
+                rows[2] = rows[3];
             }
         }
     }
-    for (var t = 0u; t < IN_TILE; t++) {
-        for (var v = 0u; v < WINDOWS; v++) {
-            let w = first + v;
-            if (w <= last && c0 + t < CHANNELS) {
-                let at = (w / windows() * CHANNELS + c0 + t) * windows() + w % windows();
-                for (var k = 0u; k < 16u; k++) {
-                    d_fields[at * 16u + k] = sums[t][v][k / 4u][k % 4u];
-                }
-            }
-        }
-    }
-}
-
-// d_x[n,c,r,k]: the sum of the at most four fields that the element lies in. id.x: element of a plane; id.y: plane of (N, C).
-@compute @workgroup_size(64)
-fn fold_input(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    if (id.x >= HEIGHT * WIDTH) {
-        return;
-    }
-    let row = id.x / WIDTH + PADDING;
-    let column = id.x % WIDTH + PADDING;
-    for (var plane = id.y; plane < BATCH * CHANNELS; plane += groups.y) {
-        var sum = 0.0;
-        for (var i = 0u; i < 2u; i++) {
-            for (var j = 0u; j < 2u; j++) {
-                let py = row / 2u - i; // wraps above the image
-                let px = column / 2u - j;
-                if (py < pooled_height() && px < pooled_width()) {
-                    let window = (plane * pooled_height() + py) * pooled_width() + px;
-                    sum += d_fields[window * 16u + (row - py * 2u) * 4u + column - px * 2u];
-                }
-            }
-        }
-        d_x[plane * HEIGHT * WIDTH + id.x] = sum;
-    }
-}
-
-// parts[s] = the gradients of weight and bias from slice s of the batch's windows:
-// d_weight[o,c,i,j] = sum_{w,q} d[n,o,w][q] * field[n,c,w][q/2 + i][q%2 + j], d_bias[o] = sum_{w,q} d[n,o,w][q].
-// id.x: (SLICES, tiles of O, C), so that neighbours read the same gradients.
-@compute @workgroup_size(64)
-fn backward_params(@builtin(global_invocation_id) id: vec3u) {
-    let c = id.x % CHANNELS;
-    let tiles = (OUT_CHANNELS + TILE - 1u) / TILE;
-    let o0 = id.x / CHANNELS % tiles * TILE;
-    let slice = id.x / (CHANNELS * tiles);
-    if (slice >= SLICES) {
-        return;
-    }
-    let total = BATCH * windows();
-    let share = (total + SLICES - 1u) / SLICES;
-    var sums: array<array<f32, 9>, TILE>;
-    var bias_sums: array<f32, TILE>;
-    for (var w = slice * share; w < min((slice + 1u) * share, total); w++) {
-        let n = w / windows();
-        let field = load_field(n * CHANNELS + c, w % windows());
-        for (var t = 0u; t < TILE; t++) {
-            let at = (n * OUT_CHANNELS + min(o0 + t, OUT_CHANNELS - 1u)) * windows() + w % windows();
-            let d = unpool(d_y[at], winner[at]);
-            for (var i = 0u; i < 3u; i++) {
-                for (var j = 0u; j < 3u; j++) {
-                    sums[t][i * 3u + j] += dot(d, under_tap(field, i, j));
-                }
-            }
-            bias_sums[t] += dot(d, vec4f(1.0));
-        }
-    }
-    let base = slice * (OUT_CHANNELS * CHANNELS * 9u + OUT_CHANNELS);
     for (var t = 0u; t < TILE; t++) {
-        let o = o0 + t;
-        if (o < OUT_CHANNELS) {
-            for (var k = 0u; k < 9u; k++) {
-                parts[base + (o * CHANNELS + c) * 9u + k] = sums[t][k];
+        for (var v = 0u; v < PATCHES; v++) {
+            for (var q = 0u; q < 4u; q++) {
+                store_d_x(n, c0 + t, 2u * py + q / 2u, 2u * (px + v) + q % 2u, sums[t][v][q]);
             }
-            if (c == 0u) {
-                parts[base + OUT_CHANNELS * CHANNELS * 9u + o] = bias_sums[t];
+        }
+        // A row and a column that fill no window: at most one of each.
+        if (py == pooled_height()) {
+            for (var k = 0u; k <= 2u * PATCHES; k++) {
+                store_d_x(n, c0 + t, 2u * py + 2u, 2u * px + k, 0.0);
+            }
+        }
+        if (px + PATCHES > pooled_width()) {
+            for (var a = 0u; a < 2u; a++) {
+                store_d_x(n, c0 + t, 2u * py + a, 2u * pooled_width() + 2u, 0.0);
             }
         }
     }
 }
 
-// d_weight and d_bias: the sums of the slices' parts, always in the same order.
-@compute @workgroup_size(64)
-fn sum_params(@builtin(global_invocation_id) id: vec3u) {
-    let weights = OUT_CHANNELS * CHANNELS * 9u;
-    let stride = weights + OUT_CHANNELS;
-    if (id.x >= stride) {
+fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
+    let r = row - PADDING;
+    let k = column - PADDING;
+    if (c < CHANNELS && r < HEIGHT && k < WIDTH) {
+        d_x[((n * CHANNELS + c) * HEIGHT + r) * WIDTH + k] = value;
+    }
+}
+
+// d_weight[o,c,i,j] = sum_{w,q} d[n,o,w][q] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], d_bias[o] = sum_{w,q} d[n,o,w][q].
+// Each of a workgroup's SLICES takes columns of windows, from top to bottom, in turns: the rows of the input that two
+// neighbouring windows share are loaded once. Workgroups: tiles of C, tiles of O.
+var<workgroup> parts: array<array<array<f32, C_LANES>, SLICES>, PARAM_TILE>;
+
+@compute @workgroup_size(C_LANES, SLICES)
+fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+    let c = group.x * C_LANES + local.x;
+    let o0 = group.y * PARAM_TILE;
+    let mine = local.x % PARAM_LANES;
+    let across = strips(pooled_width(), WINDOWS);
+    var sums: array<array<f32, 10>, PARAM_TILE>; // nine taps and the bias
+    for (var strip = local.y; strip < BATCH * across; strip += SLICES) {
+        let n = strip / across;
+        let px = strip % across * WINDOWS;
+        let plane = n * CHANNELS + min(c, CHANNELS - 1u);
+        var rows: array<array<f32, COLUMNS>, 4>;
+        rows[2] = load_row(plane, 0u, 2u * px);
+        rows[3] = load_row(plane, 1u, 2u * px);
+        for (var py = 0u; py < pooled_height(); py++) {
+            rows[0] = rows[2];
+            rows[1] = rows[3];
+            rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
+            rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
+            for (var v = 0u; v < WINDOWS; v++) {
+                let inside = px + v < pooled_width();
+                let at = py * pooled_width() + min(px + v, pooled_width() - 1u);
+                let word = winner[(n * words() + o0 / PACKED) * pooled_height() * pooled_width() + at] >> (4u * (o0 % PACKED));
+                var d: array<f32, PARAM_TILE / PARAM_LANES>;
+                for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
+                    let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
+                    d[h] = d_y[(n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at];
+                }
+                for (var t = 0u; t < PARAM_TILE; t++) {
+                    let q = select(DEAD, (word >> (4u * t)) & 15u, inside);
+                    let dq = select(vec4f(0.0), vec4f(share(d[t / PARAM_LANES], t % PARAM_LANES)), vec4u(q) == vec4u(0u, 1u, 2u, 3u));
+                    for (var k = 0u; k < 9u; k++) {
+                        let i = k / 3u;
+                        let j = 2u * v + k % 3u;
+                        sums[t][k] += dot(dq, vec4f(rows[i][j], rows[i][j + 1u], rows[i + 1u][j], rows[i + 1u][j + 1u]));
+                    }
+                    sums[t][9] += dot(dq, vec4f(1.0));
+                }
+            }
+        }
+    }
+    if (SLICES == 1u) {
+        for (var t = 0u; t < PARAM_TILE; t++) {
+            for (var k = 0u; k < 10u; k++) {
+                store_gradient(o0 + t, c, k, sums[t][k]);
+            }
+        }
         return;
     }
-    var sum = 0.0;
-    for (var s = 0u; s < SLICES; s++) {
-        sum += parts[s * stride + id.x];
+    // The slices' sums are added up in order, one tap at a time, as workgroup memory is small.
+    for (var k = 0u; k < 10u; k++) {
+        for (var t = 0u; t < PARAM_TILE; t++) {
+            parts[t][local.y][local.x] = sums[t][k];
+        }
+        workgroupBarrier();
+        if (local.y < PARAM_TILE) {
+            var sum = 0.0;
+            for (var slice = 0u; slice < SLICES; slice++) {
+                sum += parts[local.y][slice][local.x];
+            }
+            store_gradient(o0 + local.y, c, k, sum);
+        }
+        workgroupBarrier();
     }
-    if (id.x < weights) {
-        d_weight[id.x] = sum;
-    } else {
-        d_bias[id.x - weights] = sum;
+}
+
+// Tap k of the weight's gradient; k = 9 is the bias's.
+fn store_gradient(o: u32, c: u32, k: u32, value: f32) {
+    if (o < OUT_CHANNELS && c < CHANNELS && k < 9u) {
+        d_weight[(o * CHANNELS + c) * 9u + k] = value;
+    }
+    if (o < OUT_CHANNELS && c == 0u && k == 9u) {
+        d_bias[o] = value;
     }
 }

@@ -21,6 +21,10 @@ macro_rules! shader {
     };
 }
 
+/// The body of `share` in the shaders that have it, and what stands there where invocations share their loads.
+const SHARE_ALONE: &str = "{ return value; }";
+const SHARE: &str = "{ return subgroupShuffle(value, lane); }";
+
 /// A parsed and validated shader with its wgpu module.
 pub struct Module {
     naga: naga::Module,
@@ -72,13 +76,33 @@ impl Shader {
         }
     }
 
-    /// Parses and validates the file.
-    pub fn parse(&self) -> Result<(naga::Module, ModuleInfo), GpuError> {
+    /// The file with other values for some of its `const NAME: u32`. Where `LANES` is more than 1, its function `share` becomes
+    /// a subgroup shuffle: no `if` could keep that out of a shader for a device without subgroups.
+    ///
+    /// # Panics
+    /// If the file declares no such constant.
+    pub fn with(&self, tiles: &[(&str, u32)]) -> String {
+        let mut source = self.source.to_owned();
+        for &(name, value) in tiles {
+            let declaration = |value: u32| format!("const {name}: u32 = {value}u;");
+            source = source.replacen(&declaration(self.constant(name)), &declaration(value), 1);
+            if name == "LANES" && value > 1 {
+                source = source.replacen(SHARE_ALONE, SHARE, 1);
+            }
+        }
+        source
+    }
+
+    /// Parses and validates the file with these `tiles`.
+    pub fn parse(&self, tiles: &[(&str, u32)]) -> Result<(naga::Module, ModuleInfo), GpuError> {
+        let source = self.with(tiles);
         let fail = |message| GpuError::Shader { op: self.op, message };
-        let module = naga::front::wgsl::parse_str(self.source).map_err(|e| fail(e.emit_to_string(self.source)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let module = naga::front::wgsl::parse_str(&source).map_err(|e| fail(e.emit_to_string(&source)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP)
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all())
             .validate(&module)
-            .map_err(|e| fail(e.emit_to_string(self.source)))?;
+            .map_err(|e| fail(e.emit_to_string(&source)))?;
         Ok((module, info))
     }
 }
@@ -106,14 +130,15 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
 }
 
 impl Context {
-    fn module(&self, shader: &Shader) -> Result<Arc<Module>, GpuError> {
+    fn module(&self, shader: &Shader, tiles: &[(&str, u32)]) -> Result<Arc<Module>, GpuError> {
+        let key = format!("{} {tiles:?}", shader.op);
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules.get(shader.op) {
+        if let Some(module) = modules.get(&key) {
             return Ok(module.clone());
         }
-        let (naga, info) = shader.parse()?;
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(shader.op), source: wgpu::ShaderSource::Wgsl(shader.source.into()) };
+        let (naga, info) = shader.parse(tiles)?;
+        let source = wgpu::ShaderSource::Wgsl(shader.with(tiles).into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(shader.op), source };
         let wgpu = if self.options.runtime_checks {
             self.device.create_shader_module(descriptor)
         } else {
@@ -123,24 +148,37 @@ impl Context {
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
         let module = Arc::new(Module { naga, info, wgpu });
-        modules.insert(shader.op, module.clone());
+        modules.insert(key, module.clone());
         Ok(module)
     }
 
-    /// Entry point `entry` of `shader` with the given values for its `override` constants, compiled at its first use.
-    pub fn kernel(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
-        let key = format!("{}.{entry} {constants:?}", shader.op);
+    /// Entry point `entry` of `shader` with the given values for its `const` tile sizes and its `override` constants, compiled at
+    /// its first use.
+    pub fn kernel(
+        &self,
+        shader: &Shader,
+        entry: &str,
+        tiles: &[(&str, u32)],
+        constants: &[(&str, f64)],
+    ) -> Result<Kernel, GpuError> {
+        let key = format!("{}.{entry} {tiles:?} {constants:?}", shader.op);
         if let Some(kernel) = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(kernel.clone());
         }
         log::debug!("compiling {key}");
-        let kernel = self.compile(shader, entry, constants)?;
+        let kernel = self.compile(shader, entry, tiles, constants)?;
         self.kernels.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kernel.clone());
         Ok(kernel)
     }
 
-    fn compile(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
-        let module = self.module(shader)?;
+    fn compile(
+        &self,
+        shader: &Shader,
+        entry: &str,
+        tiles: &[(&str, u32)],
+        constants: &[(&str, f64)],
+    ) -> Result<Kernel, GpuError> {
+        let module = self.module(shader, tiles)?;
         let known = || module.naga.entry_points.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
         let index = module.naga.entry_points.iter().position(|e| e.name == entry).ok_or_else(|| GpuError::EntryPoint {
             op: shader.op,

@@ -10,12 +10,14 @@ pub mod kernel;
 pub mod plan;
 pub mod profile;
 pub mod tensor;
+pub mod variant;
 
 pub use context::{Adapters, Context, Options};
 pub use engine::GpuEngine;
 pub use kernel::Shader;
 pub use plan::{Batch, Planner, Step};
 pub use tensor::Tensor;
+pub use variant::Variant;
 
 /// What can go wrong between this program and a GPU.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,8 @@
 //! of its four elements won; backward expands it again.
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
-use crate::gpu::plan::{Dispatch, in_turns};
-use crate::gpu::{GpuError, Planner, Shader, Tensor};
+use crate::gpu::plan::Dispatch;
+use crate::gpu::{Context, GpuError, Planner, Shader, Variant};
 use crate::shader;
 
 pub const SHADER: Shader = shader!("conv2d_relu_maxpool2d");
@@ -49,15 +49,12 @@ impl Conv2dReluMaxPool2d {
         self.out * self.fan_in()
     }
 
-    /// Into how many parts the sum over the batch's windows is cut, so that a GPU has enough to do at once: some thousands of
-    /// invocations, with at least a few windows each and a bounded buffer of parts.
-    fn slices(&self, n: usize) -> usize {
-        const INVOCATIONS: usize = 8192;
-        let per_slice = self.channels * self.out.div_ceil(SHADER.constant("TILE") as usize);
-        (INVOCATIONS / per_slice).clamp(1, 256).min((n * self.windows()).div_ceil(8))
+    /// Words in which forward keeps a sample's winners, `PACKED` output channels in each.
+    fn winner_words(&self) -> usize {
+        self.out.div_ceil(constant("PACKED")) * self.windows()
     }
 
-    fn constants(&self, n: usize) -> [(&'static str, f64); 7] {
+    fn constants(&self, n: usize) -> [(&'static str, f64); 6] {
         [
             ("BATCH", n as f64),
             ("CHANNELS", self.channels as f64),
@@ -65,9 +62,45 @@ impl Conv2dReluMaxPool2d {
             ("WIDTH", self.width as f64),
             ("OUT_CHANNELS", self.out as f64),
             ("PADDING", self.padding as f64),
-            ("SLICES", self.slices(n) as f64),
         ]
     }
+
+    /// The tiles that suit a device: see the constants in the shader.
+    fn tiles(&self, context: &Context) -> [(&'static str, u32); 8] {
+        let (channels, (_, pw)) = (self.channels as u32, self.pooled());
+        // A software rasteriser takes wide strips, as even as they come.
+        let strip = |length: usize| length.div_ceil(length.div_ceil(7)) as u32;
+        let side_by_side = channels.next_power_of_two().min(8);
+        let [windows, patches, param_tile, group, c_lanes, slices] = match context.variant {
+            Variant::Narrow => [1, 1, 4, 64, side_by_side, 256 / side_by_side],
+            Variant::Wide if channels >= 8 => [strip(pw), strip(pw + 1), 8, 8, 8, 1],
+            Variant::Shared if channels >= context.lanes => [strip(pw), strip(pw + 1), 8, context.lanes, context.lanes, 1],
+            Variant::Wide => [strip(pw), strip(pw + 1), 8, 8, 1, 8],
+            Variant::Shared => [strip(pw), strip(pw + 1), 8, context.lanes, 1, 8],
+        };
+        // In backward_params those share that differ in nothing but the input channel.
+        let param_lanes = if c_lanes == context.lanes { context.lanes } else { 1 };
+        [
+            ("WINDOWS", windows),
+            ("PATCHES", patches),
+            ("PARAM_TILE", param_tile),
+            ("LANES", context.lanes),
+            ("PARAM_LANES", param_lanes),
+            ("GROUP", group),
+            ("C_LANES", c_lanes),
+            ("SLICES", slices),
+        ]
+    }
+}
+
+/// A constant of the shader.
+fn constant(name: &str) -> usize {
+    SHADER.constant(name) as usize
+}
+
+/// A value among `tiles`.
+fn value(tiles: &[(&str, u32)], name: &str) -> usize {
+    tiles.iter().find(|(known, _)| *known == name).map_or_else(|| constant(name), |&(_, value)| value as usize)
 }
 
 impl Op for Conv2dReluMaxPool2d {
@@ -87,76 +120,63 @@ impl Op for Conv2dReluMaxPool2d {
         self.output_len()
     }
 
+    fn kept_len(&self) -> usize {
+        self.winner_words()
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let outputs = t.n * self.output_len();
+        let tiles = self.tiles(planner.context);
+        let (ph, pw) = self.pooled();
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
+            tiles: &tiles,
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.input_len()),
                 ("weight", &t.params[0], self.weight_len()),
                 ("bias", &t.params[1], self.out),
-                ("y", t.y, outputs),
-                ("winner", t.saved, outputs),
+                ("y", t.y, t.n * self.output_len()),
+                ("winner", t.saved, t.n * self.winner_words()),
             ],
-            invocations: [
-                (t.n * self.windows()).div_ceil(SHADER.constant("WINDOWS") as usize),
-                self.out.div_ceil(SHADER.constant("TILE") as usize),
-                1,
-            ],
+            invocations: [t.n * ph * pw.div_ceil(value(&tiles, "WINDOWS")), self.out.div_ceil(constant("TILE")), 1],
         })
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let outputs = t.n * self.output_len();
         let constants = &self.constants(t.n);
-        let (d_y, winner) = (("d_y", t.d_y, outputs), ("winner", t.saved, outputs));
+        let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.winner_words()));
 
-        let part = self.weight_len() + self.out;
-        let slices = self.slices(t.n);
-        let parts = Tensor::zeros(planner.context, "conv2d parts", slices * part)?;
-        let tiles = self.out.div_ceil(SHADER.constant("TILE") as usize);
+        let tiles = self.tiles(planner.context);
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_params",
-            constants,
-            buffers: &[("x", t.x, t.n * self.input_len()), d_y, winner, ("parts", &parts, slices * part)],
-            invocations: [slices * tiles * self.channels, 1, 1],
-        })?;
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "sum_params",
+            tiles: &tiles,
             constants,
             buffers: &[
-                ("parts", &parts, slices * part),
+                ("x", t.x, t.n * self.input_len()),
+                d_y,
+                winner,
                 ("d_weight", &t.d_params[0], self.weight_len()),
                 ("d_bias", &t.d_params[1], self.out),
             ],
-            invocations: [part, 1, 1],
+            invocations: [self.channels, self.out.div_ceil(value(&tiles, "PARAM_TILE")) * value(&tiles, "SLICES"), 1],
         })?;
 
         let Some(d_x) = t.d_x else { return Ok(()) };
-        let windows = t.n * self.windows();
-        let fields = windows * self.channels * 16;
-        let d_fields = Tensor::zeros(planner.context, "conv2d field gradients", fields)?;
+        let tiles = self.tiles(planner.context);
+        let (ph, pw) = self.pooled();
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_input",
+            tiles: &tiles,
             constants,
-            buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_fields", &d_fields, fields)],
+            buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())],
             invocations: [
-                windows.div_ceil(SHADER.constant("WINDOWS") as usize),
-                self.channels.div_ceil(SHADER.constant("IN_TILE") as usize),
+                t.n * (ph + 1) * (pw + 1).div_ceil(value(&tiles, "PATCHES")),
+                self.channels.div_ceil(constant("TILE")),
                 1,
             ],
-        })?;
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "fold_input",
-            constants,
-            buffers: &[("d_fields", &d_fields, fields), ("d_x", d_x, t.n * self.input_len())],
-            invocations: [self.height * self.width, in_turns(t.n * self.channels), 1],
         })
     }
 

@@ -44,6 +44,7 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
+            tiles: &[],
             constants: &self.constants(n),
             buffers: &[("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)],
             invocations: [n, 1, 1],
@@ -63,6 +64,7 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward",
+            tiles: &[],
             constants: &self.constants(n),
             buffers: &[("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)],
             invocations: [n, 1, 1],
@@ -75,6 +77,7 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "train",
+            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("logits", t.logits, len),
@@ -91,6 +94,7 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "evaluate",
+            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("logits", t.logits, t.n * self.classes),

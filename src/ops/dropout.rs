@@ -43,6 +43,7 @@ impl Dropout {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "apply",
+            tiles: &[],
             constants: &[
                 ("LENGTH", total as f64),
                 ("KEY", f64::from(self.key)),

@@ -42,6 +42,7 @@ impl Op for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
+            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
@@ -59,6 +60,7 @@ impl Op for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_params",
+            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 x,
@@ -72,6 +74,7 @@ impl Op for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_input",
+            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[("weight", &t.params[0], self.outputs * self.inputs), d_y, ("d_x", d_x, t.n * self.inputs)],
             invocations: [columns, t.n.div_ceil(constant("BACK_SAMPLES")), 1],

@@ -61,7 +61,7 @@ pub struct ForwardTensors<'a> {
     pub params: &'a [Tensor],
     /// (N, `output_len`)
     pub y: &'a Tensor,
-    /// (N, `saved_len`) as u32
+    /// (N, `kept_len`) as u32
     pub saved: &'a Tensor,
 }
 
@@ -107,9 +107,13 @@ pub trait Op: Send + Sync {
     fn input_len(&self) -> usize;
     /// Elements of one sample coming out.
     fn output_len(&self) -> usize;
-    /// u32 elements per sample that the forward pass keeps for the backward pass.
+    /// u32 elements per sample that the forward pass keeps for the backward pass on the CPU.
     fn saved_len(&self) -> usize {
         0
+    }
+    /// The same on the GPU, where they may be packed.
+    fn kept_len(&self) -> usize {
+        self.saved_len()
     }
     /// Whether it only acts in training, and is left out of an evaluation.
     fn training_only(&self) -> bool {

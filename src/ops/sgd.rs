@@ -29,6 +29,7 @@ impl Sgd {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "update",
+            tiles: &[],
             constants: &[
                 ("LENGTH", total as f64),
                 ("LR", f64::from(self.lr)),

@@ -2,7 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
-use mnist_wgpu::gpu::{Adapters, Context, Options};
+use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
+use mnist_wgpu::ops::conv2d_relu_maxpool2d::Conv2dReluMaxPool2d;
 use std::fmt::Debug;
 
 pub mod engines;
@@ -60,7 +61,7 @@ pub fn exact<T: PartialEq + Debug>(what: &str, got: &[T], want: &[T]) -> Result<
     }
 }
 
-/// Every adapter of this machine, opened with each of `options`.
+/// Every adapter of this machine, opened with each of `options` but for variants of the kernels that it cannot run.
 ///
 /// # Panics
 /// Where there is no adapter: a test without a device fails, it does not pass.
@@ -68,12 +69,51 @@ pub fn contexts(options: &[Options]) -> Vec<Context> {
     let adapters = pollster::block_on(Adapters::find());
     assert!(!adapters.is_empty(), "no GPU to test on: {}; or run ./scripts/test", Adapters::none_found());
     let all = (0..adapters.len()).flat_map(|index| options.iter().map(move |&options| (index, options)));
-    all.map(|(index, options)| pollster::block_on(adapters.open(index, options)).expect("the device opens")).collect()
+    let able = |&(index, options): &(usize, Options)| options.variant.is_none_or(|v| adapters.variants(index).contains(&v));
+    all.filter(able)
+        .map(|(index, options)| pollster::block_on(adapters.open(index, options)).expect("the device opens"))
+        .collect()
 }
 
-/// With wgpu's run-time checks and WebGPU's default limits, and as a release run has it.
-pub const BOTH: [Options; 2] =
-    [Options { runtime_checks: true, default_limits: true }, Options { runtime_checks: false, default_limits: false }];
+/// With wgpu's run-time checks, WebGPU's default limits and the kernels for GPUs.
+const CHECKED: Options = Options { runtime_checks: true, default_limits: true, variant: Some(Variant::Narrow) };
+/// As a release run has it.
+const RELEASE: Options = Options { runtime_checks: false, default_limits: false, variant: None };
+
+pub const BOTH: [Options; 2] = [CHECKED, RELEASE];
+
+/// Every variant of the kernels.
+pub const VARIANTS: [Options; 4] = [
+    CHECKED,
+    Options { variant: Some(Variant::Narrow), ..RELEASE },
+    Options { variant: Some(Variant::Wide), ..RELEASE },
+    Options { variant: Some(Variant::Shared), ..RELEASE },
+];
+
+/// The winners (N, O, PH, PW) that the kernel packed into `words`.
+pub fn unpack_winners(op: &Conv2dReluMaxPool2d, n: usize, words: &[u32]) -> Vec<u32> {
+    let winner = |i: usize| {
+        let (sample, o, window) = (i / op.windows() / op.out, i / op.windows() % op.out, i % op.windows());
+        let word = words[(sample * op.out.div_ceil(8) + o / 8) * op.windows() + window];
+        (word >> (4 * (o % 8))) & 15
+    };
+    (0..n * op.out * op.windows()).map(winner).collect()
+}
+
+/// `winner` (N, O, PH, PW) as the kernel packs it; junk where the last word has no channels.
+pub fn pack_winners(op: &Conv2dReluMaxPool2d, winner: &[u32]) -> Vec<u32> {
+    let (windows, groups) = (op.windows(), op.out.div_ceil(8));
+    let n = winner.len() / op.out / windows;
+    let word = |i: usize| {
+        let (sample, group, window) = (i / windows / groups, i / windows % groups, i % windows);
+        let channel = |k: usize| match group * 8 + k {
+            o if o < op.out => winner[(sample * op.out + o) * windows + window],
+            _ => 2,
+        };
+        (0..8).map(|k| channel(k) << (4 * k)).sum()
+    };
+    (0..n * groups * windows).map(word).collect()
+}
 
 /// The hash that `tests/golden/make.py` draws its inputs with, lowbias32.
 pub fn hash(x: u32) -> u32 {

@@ -1,7 +1,7 @@
 //! Single ops on small inputs: the CPU mirror in f32 and f64, and every GPU.
 
 use crate::Golden;
-use crate::common::{BOTH, EPS, SENTINEL, close, contexts, f64s, magnitudes};
+use crate::common::{EPS, SENTINEL, VARIANTS, close, contexts, f64s, magnitudes};
 use bytemuck::Pod;
 use mnist_wgpu::gpu::{Batch, Context, Planner, Tensor, drive};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
@@ -103,7 +103,7 @@ impl Case {
     fn check_gpu(&self, gpu: &Gpu, op: &dyn Op) {
         let params: Vec<Tensor> = self.params.iter().map(|p| gpu.tensor(p)).collect();
         let (x, y) = (gpu.tensor(&self.x), gpu.unwritten(self.y.want.len()));
-        let saved = gpu.tensor(&vec![u32::MAX; self.n * op.saved_len()]);
+        let saved = gpu.tensor(&vec![u32::MAX; self.n * op.kept_len()]);
         let (d_y, d_x) = (gpu.tensor(&self.d_y), gpu.unwritten(self.x.len()));
         let d_params: Vec<Tensor> = self.params.iter().map(|p| gpu.unwritten(p.len())).collect();
         gpu.run(&self.name, |planner| {
@@ -205,7 +205,7 @@ fn cases(op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) 
 }
 
 pub fn with_gpus(run: impl FnOnce(&[Gpu])) {
-    let contexts = contexts(&BOTH);
+    let contexts = contexts(&VARIANTS);
     run(&Vec::from_iter(contexts.iter().map(Gpu::new)));
 }
 

@@ -1,6 +1,6 @@
 //! conv2d_relu_maxpool2d against its mirror, and against the three ops that it stands for.
 
-use crate::common::{SENTINEL, bound, close, exact, f64s, magnitudes, within};
+use crate::common::{SENTINEL, bound, close, exact, f64s, magnitudes, pack_winners, unpack_winners, within};
 use crate::{Gpu, Gradients, KINDS, Kind};
 use mnist_wgpu::gpu::{Batch, Planner};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
@@ -51,11 +51,13 @@ impl Inputs {
     }
 
     fn forward(&self, gpu: &Gpu) -> (Vec<f32>, Vec<u32>) {
-        gpu.forward(&self.op, self.n, &self.x, &[&self.weight, &self.bias], 0)
+        let (y, words) = gpu.forward(&self.op, self.n, &self.x, &[&self.weight, &self.bias], 0);
+        (y, unpack_winners(&self.op, self.n, &words))
     }
 
     fn backward(&self, gpu: &Gpu, winner: &[u32], d_y: &[f32]) -> Gradients {
-        gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], winner, d_y, 0)
+        let words = pack_winners(&self.op, winner);
+        gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], &words, d_y, 0)
     }
 
     /// Where the four elements of a window differ by less than rounding, any of them may win; the winner has to be one that
@@ -226,7 +228,7 @@ fn without_d_x_the_gradients_of_the_parameters_are_the_same() {
             n,
             x: &gpu.input("x", &inputs.x),
             params: &params,
-            saved: &gpu.input("winner", &winner),
+            saved: &gpu.input("winner", &pack_winners(&inputs.op, &winner)),
             d_y: &gpu.input("d_y", &inputs.d_y),
             d_x: None,
             d_params: &d_params,

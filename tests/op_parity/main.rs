@@ -41,14 +41,14 @@ pub struct Gradients {
 impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let checks = if self.context.options.runtime_checks { "with" } else { "without" };
-        write!(f, "{} {checks} run-time checks", self.context.info.name)
+        write!(f, "{} {checks} run-time checks, {} kernels", self.context.info.name, self.context.variant)
     }
 }
 
 impl Gpu {
     pub fn all() -> Vec<Self> {
         let gpu = |context| Self { context, ran: RefCell::default() };
-        common::contexts(&common::BOTH).into_iter().map(gpu).collect()
+        common::contexts(&common::VARIANTS).into_iter().map(gpu).collect()
     }
 
     fn guarded<T: Pod>(&self, label: &str, data: &[T], guard: f32) -> Tensor {
@@ -96,7 +96,7 @@ impl Gpu {
 
     /// An op's forward pass: `y` and what it saves for the backward pass.
     pub fn forward(&self, op: &dyn Op, n: usize, x: &[f32], params: &[&[f32]], step: u32) -> (Vec<f32>, Vec<u32>) {
-        let (y_len, saved_len) = (n * op.output_len(), n * op.saved_len());
+        let (y_len, saved_len) = (n * op.output_len(), n * op.kept_len());
         let (y, saved) = (self.output("y", y_len), self.output("saved", saved_len));
         let params: Vec<_> = params.iter().map(|p| self.input("parameter", p)).collect();
         let tensors = ForwardTensors { n, x: &self.input("x", x), params: &params, y: &y, saved: &saved };
@@ -166,7 +166,7 @@ fn every_entry_point_is_compared_with_its_mirror() {
     }
     let mut known = BTreeSet::new();
     for shader in SHADERS {
-        let (module, _) = shader.parse().expect("it is valid");
+        let (module, _) = shader.parse(&[]).expect("it is valid");
         known.extend(module.entry_points.iter().map(|entry| format!("{}.{}", shader.op, entry.name)));
     }
     for gpu in &gpus {
