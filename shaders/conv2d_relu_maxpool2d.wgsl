@@ -233,14 +233,16 @@ fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
 // neighbouring windows share are loaded once. Workgroups: tiles of C, tiles of O.
 var<workgroup> parts: array<array<array<f32, C_LANES>, SLICES>, PARAM_TILE>;
 
-@compute @workgroup_size(C_LANES, SLICES)
-fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
-    let c = group.x * C_LANES + local.x;
+@compute @workgroup_size(C_LANES * SLICES)
+fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+    let lane = local % C_LANES;
+    let slice = local / C_LANES;
+    let c = group.x * C_LANES + lane;
     let o0 = group.y * PARAM_TILE;
-    let mine = local.x % PARAM_LANES;
+    let mine = lane % PARAM_LANES;
     let across = strips(pooled_width(), WINDOWS);
     var sums: array<array<f32, 10>, PARAM_TILE>; // nine taps and the bias
-    for (var strip = local.y; strip < BATCH * across; strip += SLICES) {
+    for (var strip = slice; strip < BATCH * across; strip += SLICES) {
         let n = strip / across;
         let px = strip % across * WINDOWS;
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
@@ -252,18 +254,22 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             rows[1] = rows[3];
             rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
             rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
+            var codes: array<u32, WINDOWS>;
+            var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
             for (var v = 0u; v < WINDOWS; v++) {
-                let inside = px + v < pooled_width();
                 let at = py * pooled_width() + min(px + v, pooled_width() - 1u);
-                let word = winner[(n * words() + o0 / PACKED) * pooled_height() * pooled_width() + at] >> (4u * (o0 % PACKED));
-                var d: array<f32, PARAM_TILE / PARAM_LANES>;
+                // In a strip's windows beyond the row, every channel is as good as dead.
+                let beyond = select(0u, 0xffffffffu, px + v >= pooled_width());
+                codes[v] = winner[(n * words() + o0 / PACKED) * pooled_height() * pooled_width() + at] >> (4u * (o0 % PACKED)) | beyond;
                 for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
                     let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
-                    d[h] = d_y[(n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at];
+                    d[v][h] = d_y[(n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at];
                 }
+            }
+            for (var v = 0u; v < WINDOWS; v++) {
                 for (var t = 0u; t < PARAM_TILE; t++) {
-                    let q = select(DEAD, (word >> (4u * t)) & 15u, inside);
-                    let dq = select(vec4f(0.0), vec4f(share(d[t / PARAM_LANES], t % PARAM_LANES)), vec4u(q) == vec4u(0u, 1u, 2u, 3u));
+                    let q = (codes[v] >> (4u * t)) & 15u;
+                    let dq = select(vec4f(0.0), vec4f(share(d[v][t / PARAM_LANES], t % PARAM_LANES)), vec4u(q) == vec4u(0u, 1u, 2u, 3u));
                     for (var k = 0u; k < 9u; k++) {
                         let i = k / 3u;
                         let j = 2u * v + k % 3u;
@@ -285,15 +291,15 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     // The slices' sums are added up in order, one tap at a time, as workgroup memory is small.
     for (var k = 0u; k < 10u; k++) {
         for (var t = 0u; t < PARAM_TILE; t++) {
-            parts[t][local.y][local.x] = sums[t][k];
+            parts[t][slice][lane] = sums[t][k];
         }
         workgroupBarrier();
-        if (local.y < PARAM_TILE) {
+        if (slice < PARAM_TILE) {
             var sum = 0.0;
-            for (var slice = 0u; slice < SLICES; slice++) {
-                sum += parts[local.y][slice][local.x];
+            for (var s = 0u; s < SLICES; s++) {
+                sum += parts[slice][s][lane];
             }
-            store_gradient(o0 + local.y, c, k, sum);
+            store_gradient(o0 + slice, c, k, sum);
         }
         workgroupBarrier();
     }

@@ -1,17 +1,18 @@
 // Fully connected layer: y = x W^T + b, with W (O, K) as PyTorch stores it.
 //
-// Each kernel computes a small block of results per invocation, so that each value loaded is used several times, and gives
-// neighbouring invocations neighbouring k, along which x and W lie in memory.
+// Each invocation computes a block of results, so that each value loaded is used several times, and neighbouring invocations
+// take neighbouring k, along which x and W lie in memory.
 
 override BATCH: u32 = 32u;   // N
 override INPUTS: u32 = 1600u;   // K
 override OUTPUTS: u32 = 128u;   // O
 
-const LANES: u32 = 64u;        // invocations of a workgroup
-const SAMPLES: u32 = 4u;       // block of forward: samples
-const OUTS: u32 = 8u;          // block of forward and backward_params: outputs
-const BACK_SAMPLES: u32 = 8u;  // block of backward_input: samples
-const COLUMNS: u32 = 4u;       // block of the backward kernels: values of k, LANES apart
+const GROUP: u32 = 64u;   // invocations of a workgroup
+const SAMPLES: u32 = 4u;  // block of forward: samples
+const OUTS: u32 = 8u;     // block of forward: outputs
+const ROWS: u32 = 8u;     // block of backward: outputs or samples
+const COLUMNS: u32 = 4u;  // block of backward: values of k, GROUP apart
+const LANES: u32 = 1u;    // invocations that share what they load; divides ROWS, equals GROUP if more than 1
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;              // (N, K)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;         // (O, K)
@@ -22,18 +23,21 @@ const COLUMNS: u32 = 4u;       // block of the backward kernels: values of k, LA
 @group(0) @binding(6) var<storage, read_write> d_weight: array<f32>; // (O, K)
 @group(0) @binding(7) var<storage, read_write> d_bias: array<f32>;   // (O)
 
+// `value` as invocation `lane` of the subgroup has it. The host puts a subgroup shuffle here where LANES is more than 1.
+fn share(value: f32, lane: u32) -> f32 { return value; }
+
 // One row per invocation; the odd row length keeps both directions of access free of bank conflicts.
 const PARTS: u32 = SAMPLES * OUTS + 1u;
-var<workgroup> parts: array<f32, LANES * PARTS>;
+var<workgroup> parts: array<f32, GROUP * PARTS>;
 
 // y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k]. The workgroup shares one block of SAMPLES x OUTS results: invocation l sums
-// k = l, l + LANES, ..., then the invocations' sums are added in order.
-@compute @workgroup_size(LANES)
-fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+// k = l, l + GROUP, ..., then the invocations' sums are added in order.
+@compute @workgroup_size(GROUP)
+fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
     let o0 = group.x * OUTS;
     let n0 = group.y * SAMPLES;
     var sums: array<array<f32, OUTS>, SAMPLES>;
-    for (var k = lane; k < INPUTS; k += LANES) {
+    for (var k = local; k < INPUTS; k += GROUP) {
         var w: array<f32, OUTS>;
         for (var o = 0u; o < OUTS; o++) {
             w[o] = weight[min(o0 + o, OUTPUTS - 1u) * INPUTS + k];
@@ -47,78 +51,101 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
     }
     for (var n = 0u; n < SAMPLES; n++) {
         for (var o = 0u; o < OUTS; o++) {
-            parts[lane * PARTS + n * OUTS + o] = sums[n][o];
+            parts[local * PARTS + n * OUTS + o] = sums[n][o];
         }
     }
     workgroupBarrier();
-    let n = n0 + lane / OUTS;
-    let o = o0 + lane % OUTS;
-    if (lane < SAMPLES * OUTS && n < BATCH && o < OUTPUTS) {
-        var sum = bias[o];
-        for (var l = 0u; l < LANES; l++) {
-            sum += parts[l * PARTS + lane];
-        }
-        y[n * OUTPUTS + o] = sum;
-    }
-}
-
-// d_x[n,k] = sum_o d_y[n,o] * weight[o,k]
-@compute @workgroup_size(LANES)
-fn backward_input(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let k0 = group.x * LANES * COLUMNS + lane;
-    let n0 = group.y * BACK_SAMPLES;
-    var sums: array<array<f32, COLUMNS>, BACK_SAMPLES>;
-    for (var o = 0u; o < OUTPUTS; o++) {
-        var w: array<f32, COLUMNS>;
-        for (var c = 0u; c < COLUMNS; c++) {
-            w[c] = weight[o * INPUTS + min(k0 + c * LANES, INPUTS - 1u)];
-        }
-        for (var n = 0u; n < BACK_SAMPLES; n++) {
-            let d = d_y[min(n0 + n, BATCH - 1u) * OUTPUTS + o];
-            for (var c = 0u; c < COLUMNS; c++) {
-                sums[n][c] += d * w[c];
+    for (var r = local; r < SAMPLES * OUTS; r += GROUP) {
+        let n = n0 + r / OUTS;
+        let o = o0 + r % OUTS;
+        if (n < BATCH && o < OUTPUTS) {
+            var sum = bias[o];
+            for (var l = 0u; l < GROUP; l++) {
+                sum += parts[l * PARTS + r];
             }
-        }
-    }
-    for (var n = 0u; n < BACK_SAMPLES; n++) {
-        for (var c = 0u; c < COLUMNS; c++) {
-            let k = k0 + c * LANES;
-            if (n0 + n < BATCH && k < INPUTS) {
-                d_x[(n0 + n) * INPUTS + k] = sums[n][c];
-            }
+            y[n * OUTPUTS + o] = sum;
         }
     }
 }
 
 // d_weight[o,k] = sum_n d_y[n,o] * x[n,k]; d_bias[o] = sum_n d_y[n,o], written by the invocation that has k = 0
-@compute @workgroup_size(LANES)
-fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let k0 = group.x * LANES * COLUMNS + lane;
-    let o0 = group.y * OUTS;
-    var sums: array<array<f32, COLUMNS>, OUTS>;
-    var bias_sums: array<f32, OUTS>;
+fn params(k0: u32, o0: u32, mine: u32) {
+    var sums: array<array<f32, COLUMNS>, ROWS>;
+    var bias_sums: array<f32, ROWS>;
     for (var n = 0u; n < BATCH; n++) {
         var values: array<f32, COLUMNS>;
         for (var c = 0u; c < COLUMNS; c++) {
-            values[c] = x[n * INPUTS + min(k0 + c * LANES, INPUTS - 1u)];
+            values[c] = x[n * INPUTS + min(k0 + c * GROUP, INPUTS - 1u)];
         }
-        for (var o = 0u; o < OUTS; o++) {
-            let d = d_y[n * OUTPUTS + min(o0 + o, OUTPUTS - 1u)];
-            bias_sums[o] += d;
+        var loaded: array<f32, ROWS / LANES>;
+        for (var h = 0u; h < ROWS / LANES; h++) {
+            loaded[h] = d_y[n * OUTPUTS + min(o0 + h * LANES + mine, OUTPUTS - 1u)];
+        }
+        for (var r = 0u; r < ROWS; r++) {
+            let d = share(loaded[r / LANES], r % LANES);
+            bias_sums[r] += d;
             for (var c = 0u; c < COLUMNS; c++) {
-                sums[o][c] += d * values[c];
+                sums[r][c] += d * values[c];
             }
         }
     }
-    for (var o = 0u; o < OUTS; o++) {
+    for (var r = 0u; r < ROWS; r++) {
         for (var c = 0u; c < COLUMNS; c++) {
-            let k = k0 + c * LANES;
-            if (o0 + o < OUTPUTS && k < INPUTS) {
-                d_weight[(o0 + o) * INPUTS + k] = sums[o][c];
+            let k = k0 + c * GROUP;
+            if (o0 + r < OUTPUTS && k < INPUTS) {
+                d_weight[(o0 + r) * INPUTS + k] = sums[r][c];
             }
         }
-        if (k0 == 0u && o0 + o < OUTPUTS) {
-            d_bias[o0 + o] = bias_sums[o];
+        if (k0 == 0u && o0 + r < OUTPUTS) {
+            d_bias[o0 + r] = bias_sums[r];
         }
+    }
+}
+
+// d_x[n,k] = sum_o d_y[n,o] * weight[o,k]
+fn input(k0: u32, n0: u32, mine: u32) {
+    var sums: array<array<f32, COLUMNS>, ROWS>;
+    for (var o = 0u; o < OUTPUTS; o++) {
+        var w: array<f32, COLUMNS>;
+        for (var c = 0u; c < COLUMNS; c++) {
+            w[c] = weight[o * INPUTS + min(k0 + c * GROUP, INPUTS - 1u)];
+        }
+        var loaded: array<f32, ROWS / LANES>;
+        for (var h = 0u; h < ROWS / LANES; h++) {
+            loaded[h] = d_y[min(n0 + h * LANES + mine, BATCH - 1u) * OUTPUTS + o];
+        }
+        for (var r = 0u; r < ROWS; r++) {
+            let d = share(loaded[r / LANES], r % LANES);
+            for (var c = 0u; c < COLUMNS; c++) {
+                sums[r][c] += d * w[c];
+            }
+        }
+    }
+    for (var r = 0u; r < ROWS; r++) {
+        for (var c = 0u; c < COLUMNS; c++) {
+            let k = k0 + c * GROUP;
+            if (n0 + r < BATCH && k < INPUTS) {
+                d_x[(n0 + r) * INPUTS + k] = sums[r][c];
+            }
+        }
+    }
+}
+
+// Workgroups: blocks of K; blocks of O.
+@compute @workgroup_size(GROUP)
+fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+    params(group.x * GROUP * COLUMNS + local, group.y * ROWS, local % LANES);
+}
+
+// Both gradients at once, so that the one fills the device where the other does not.
+// Workgroups: blocks of K; blocks of O for the parameters, then blocks of N for the input.
+@compute @workgroup_size(GROUP)
+fn backward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+    let k0 = group.x * GROUP * COLUMNS + local;
+    let blocks = (OUTPUTS + ROWS - 1u) / ROWS;
+    if (group.y < blocks) {
+        params(k0, group.y * ROWS, local % LANES);
+    } else {
+        input(k0, (group.y - blocks) * ROWS, local % LANES);
     }
 }

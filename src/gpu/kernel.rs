@@ -76,6 +76,12 @@ impl Shader {
         }
     }
 
+    /// The value of constant `name` where the file is used with these `tiles`.
+    pub fn tile(&self, tiles: &[(&str, u32)], name: &str) -> usize {
+        let given = tiles.iter().find(|(known, _)| *known == name);
+        given.map_or_else(|| self.constant(name), |&(_, value)| value) as usize
+    }
+
     /// The file with other values for some of its `const NAME: u32`. Where `LANES` is more than 1, its function `share` becomes
     /// a subgroup shuffle: no `if` could keep that out of a shader for a device without subgroups.
     ///

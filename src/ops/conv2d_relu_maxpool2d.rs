@@ -51,7 +51,7 @@ impl Conv2dReluMaxPool2d {
 
     /// Words in which forward keeps a sample's winners, `PACKED` output channels in each.
     fn winner_words(&self) -> usize {
-        self.out.div_ceil(constant("PACKED")) * self.windows()
+        self.out.div_ceil(SHADER.constant("PACKED") as usize) * self.windows()
     }
 
     fn constants(&self, n: usize) -> [(&'static str, f64); 6] {
@@ -68,8 +68,9 @@ impl Conv2dReluMaxPool2d {
     /// The tiles that suit a device: see the constants in the shader.
     fn tiles(&self, context: &Context) -> [(&'static str, u32); 8] {
         let (channels, (_, pw)) = (self.channels as u32, self.pooled());
-        // A software rasteriser takes wide strips, as even as they come.
-        let strip = |length: usize| length.div_ceil(length.div_ceil(7)) as u32;
+        // A software rasteriser takes wide strips, as even as they come; with few channels the results' stores decide.
+        let widest = if channels < 8 { 3 } else { 6 };
+        let strip = |length: usize| length.div_ceil(length.div_ceil(widest)) as u32;
         let side_by_side = channels.next_power_of_two().min(8);
         let [windows, patches, param_tile, group, c_lanes, slices] = match context.variant {
             Variant::Narrow => [1, 1, 4, 64, side_by_side, 256 / side_by_side],
@@ -91,16 +92,6 @@ impl Conv2dReluMaxPool2d {
             ("SLICES", slices),
         ]
     }
-}
-
-/// A constant of the shader.
-fn constant(name: &str) -> usize {
-    SHADER.constant(name) as usize
-}
-
-/// A value among `tiles`.
-fn value(tiles: &[(&str, u32)], name: &str) -> usize {
-    tiles.iter().find(|(known, _)| *known == name).map_or_else(|| constant(name), |&(_, value)| value as usize)
 }
 
 impl Op for Conv2dReluMaxPool2d {
@@ -126,6 +117,7 @@ impl Op for Conv2dReluMaxPool2d {
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let tiles = self.tiles(planner.context);
+        let tile = |name| SHADER.tile(&tiles, name);
         let (ph, pw) = self.pooled();
         planner.dispatch(Dispatch {
             shader: &SHADER,
@@ -139,15 +131,16 @@ impl Op for Conv2dReluMaxPool2d {
                 ("y", t.y, t.n * self.output_len()),
                 ("winner", t.saved, t.n * self.winner_words()),
             ],
-            invocations: [t.n * ph * pw.div_ceil(value(&tiles, "WINDOWS")), self.out.div_ceil(constant("TILE")), 1],
+            invocations: [t.n * ph * pw.div_ceil(tile("WINDOWS")), self.out.div_ceil(tile("TILE")), 1],
         })
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
+        let tiles = self.tiles(planner.context);
+        let tile = |name| SHADER.tile(&tiles, name);
         let constants = &self.constants(t.n);
         let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.winner_words()));
 
-        let tiles = self.tiles(planner.context);
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_params",
@@ -160,11 +153,14 @@ impl Op for Conv2dReluMaxPool2d {
                 ("d_weight", &t.d_params[0], self.weight_len()),
                 ("d_bias", &t.d_params[1], self.out),
             ],
-            invocations: [self.channels, self.out.div_ceil(value(&tiles, "PARAM_TILE")) * value(&tiles, "SLICES"), 1],
+            invocations: [
+                self.channels.div_ceil(tile("C_LANES")) * tile("C_LANES") * tile("SLICES"),
+                self.out.div_ceil(tile("PARAM_TILE")),
+                1,
+            ],
         })?;
 
         let Some(d_x) = t.d_x else { return Ok(()) };
-        let tiles = self.tiles(planner.context);
         let (ph, pw) = self.pooled();
         planner.dispatch(Dispatch {
             shader: &SHADER,
@@ -172,11 +168,7 @@ impl Op for Conv2dReluMaxPool2d {
             tiles: &tiles,
             constants,
             buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())],
-            invocations: [
-                t.n * (ph + 1) * (pw + 1).div_ceil(value(&tiles, "PATCHES")),
-                self.channels.div_ceil(constant("TILE")),
-                1,
-            ],
+            invocations: [t.n * (ph + 1) * (pw + 1).div_ceil(tile("PATCHES")), self.channels.div_ceil(tile("TILE")), 1],
         })
     }
 

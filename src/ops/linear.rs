@@ -2,7 +2,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::Dispatch;
-use crate::gpu::{GpuError, Planner, Shader};
+use crate::gpu::{Context, GpuError, Planner, Shader, Variant};
 use crate::shader;
 
 pub const SHADER: Shader = shader!("linear");
@@ -18,11 +18,17 @@ impl Linear {
     fn constants(&self, n: usize) -> [(&'static str, f64); 3] {
         [("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)]
     }
-}
 
-/// A constant of the shader.
-fn constant(name: &str) -> usize {
-    SHADER.constant(name) as usize
+    /// The tiles that suit a device: see the constants in the shader.
+    fn tiles(context: &Context) -> [(&'static str, u32); 6] {
+        let lanes = context.lanes;
+        let (group, samples, outs, rows, columns) = match context.variant {
+            Variant::Narrow => (64, 4, 8, 8, 4),
+            Variant::Wide => (8, 16, 16, 16, 8),
+            Variant::Shared => (lanes, 16, 16, 16, 8),
+        };
+        [("GROUP", group), ("SAMPLES", samples), ("OUTS", outs), ("ROWS", rows), ("COLUMNS", columns), ("LANES", lanes)]
+    }
 }
 
 impl Op for Linear {
@@ -39,10 +45,12 @@ impl Op for Linear {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
+        let tiles = Self::tiles(planner.context);
+        let tile = |name| SHADER.tile(&tiles, name);
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
+            tiles: &tiles,
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
@@ -50,34 +58,37 @@ impl Op for Linear {
                 ("bias", &t.params[1], self.outputs),
                 ("y", t.y, t.n * self.outputs),
             ],
-            invocations: [self.outputs.div_ceil(constant("OUTS")) * constant("LANES"), t.n.div_ceil(constant("SAMPLES")), 1],
+            invocations: [self.outputs.div_ceil(tile("OUTS")) * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
         })
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let (x, d_y) = (("x", t.x, t.n * self.inputs), ("d_y", t.d_y, t.n * self.outputs));
-        let columns = self.inputs.div_ceil(constant("LANES") * constant("COLUMNS")) * constant("LANES");
+        let tiles = Self::tiles(planner.context);
+        let tile = |name| SHADER.tile(&tiles, name);
+        let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS")) * tile("GROUP");
+        let rows = |length: usize| length.div_ceil(tile("ROWS"));
+
+        let mut buffers = vec![
+            ("x", t.x, t.n * self.inputs),
+            ("d_y", t.d_y, t.n * self.outputs),
+            ("d_weight", &t.d_params[0], self.outputs * self.inputs),
+            ("d_bias", &t.d_params[1], self.outputs),
+        ];
+        let (entry, blocks) = match t.d_x {
+            None => ("backward_params", rows(self.outputs)),
+            Some(d_x) => {
+                buffers.push(("weight", &t.params[0], self.outputs * self.inputs));
+                buffers.push(("d_x", d_x, t.n * self.inputs));
+                ("backward", rows(self.outputs) + rows(t.n))
+            }
+        };
         planner.dispatch(Dispatch {
             shader: &SHADER,
-            entry: "backward_params",
-            tiles: &[],
+            entry,
+            tiles: &tiles,
             constants: &self.constants(t.n),
-            buffers: &[
-                x,
-                d_y,
-                ("d_weight", &t.d_params[0], self.outputs * self.inputs),
-                ("d_bias", &t.d_params[1], self.outputs),
-            ],
-            invocations: [columns, self.outputs.div_ceil(constant("OUTS")), 1],
-        })?;
-        let Some(d_x) = t.d_x else { return Ok(()) };
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward_input",
-            tiles: &[],
-            constants: &self.constants(t.n),
-            buffers: &[("weight", &t.params[0], self.outputs * self.inputs), d_y, ("d_x", d_x, t.n * self.inputs)],
-            invocations: [columns, t.n.div_ceil(constant("BACK_SAMPLES")), 1],
+            buffers: &buffers,
+            invocations: [columns, blocks, 1],
         })
     }
 
