@@ -269,13 +269,19 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             for (var v = 0u; v < WINDOWS; v++) {
                 for (var t = 0u; t < PARAM_TILE; t++) {
                     let q = (codes[v] >> (4u * t)) & 15u;
-                    let dq = select(vec4f(0.0), vec4f(share(d[v][t / PARAM_LANES], t % PARAM_LANES)), vec4u(q) == vec4u(0u, 1u, 2u, 3u));
-                    for (var k = 0u; k < 9u; k++) {
-                        let i = k / 3u;
-                        let j = 2u * v + k % 3u;
-                        sums[t][k] += dot(dq, vec4f(rows[i][j], rows[i][j + 1u], rows[i + 1u][j], rows[i + 1u][j + 1u]));
+                    let dq = select(share(d[v][t / PARAM_LANES], t % PARAM_LANES), 0.0, q >= DEAD);
+                    // What each tap multiplied in the winner: a choice of rows, then of columns.
+                    for (var i = 0u; i < 3u; i++) {
+                        let j = 2u * v;
+                        let low = (q & 2u) != 0u;
+                        let row = select(vec4f(rows[i][j], rows[i][j + 1u], rows[i][j + 2u], rows[i][j + 3u]),
+                            vec4f(rows[i + 1u][j], rows[i + 1u][j + 1u], rows[i + 1u][j + 2u], rows[i + 1u][j + 3u]), low);
+                        let under = select(row.xyz, row.yzw, (q & 1u) != 0u);
+                        sums[t][3u * i] += dq * under.x;
+                        sums[t][3u * i + 1u] += dq * under.y;
+                        sums[t][3u * i + 2u] += dq * under.z;
                     }
-                    sums[t][9] += dot(dq, vec4f(1.0));
+                    sums[t][9] += dq;
                 }
             }
         }
