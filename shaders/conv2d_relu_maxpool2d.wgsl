@@ -206,16 +206,16 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
                 store_d_x(n, c0 + t, 2u * py + q / 2u, 2u * (px + v) + q % 2u, sums[t][v][q]);
             }
         }
-        // A row and a column that fill no window: at most one of each.
-        if (py == pooled_height()) {
-            for (var k = 0u; k <= 2u * PATCHES; k++) {
-                store_d_x(n, c0 + t, 2u * py + 2u, 2u * px + k, 0.0);
-            }
+    }
+    // A row and a column that fill no window: at most one of each.
+    let last_row = py == pooled_height();
+    let last_column = px + PATCHES > pooled_width();
+    for (var c = c0; c < min(c0 + TILE, CHANNELS); c++) {
+        for (var k = 0u; k < select(0u, 2u * PATCHES + 1u, last_row); k++) {
+            store_d_x(n, c, 2u * py + 2u, 2u * px + k, 0.0);
         }
-        if (px + PATCHES > pooled_width()) {
-            for (var a = 0u; a < 2u; a++) {
-                store_d_x(n, c0 + t, 2u * py + a, 2u * pooled_width() + 2u, 0.0);
-            }
+        for (var a = 0u; a < select(0u, 2u, last_column); a++) {
+            store_d_x(n, c, 2u * py + a, 2u * pooled_width() + 2u, 0.0);
         }
     }
 }
