@@ -286,26 +286,20 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             }
         }
     }
-    if (SLICES == 1u) {
-        for (var t = 0u; t < PARAM_TILE; t++) {
-            for (var k = 0u; k < 10u; k++) {
-                store_gradient(o0 + t, c, k, sums[t][k]);
-            }
-        }
-        return;
-    }
-    // The slices' sums are added up in order, one tap at a time, as workgroup memory is small.
+    // The slices' sums are added up in order, one tap at a time, as workgroup memory is small. The copy is one that a variable may
+    // index: it keeps the sums themselves in registers.
+    var results = sums;
     for (var k = 0u; k < 10u; k++) {
         for (var t = 0u; t < PARAM_TILE; t++) {
-            parts[t][slice][lane] = sums[t][k];
+            parts[t][slice][lane] = results[t][k];
         }
         workgroupBarrier();
-        if (slice < PARAM_TILE) {
+        for (var t = slice; t < PARAM_TILE; t += SLICES) {
             var sum = 0.0;
             for (var s = 0u; s < SLICES; s++) {
-                sum += parts[slice][s][lane];
+                sum += parts[t][s][lane];
             }
-            store_gradient(o0 + slice, c, k, sum);
+            store_gradient(o0 + t, c, k, sum);
         }
         workgroupBarrier();
     }
