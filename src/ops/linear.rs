@@ -20,14 +20,23 @@ impl Linear {
     }
 
     /// The tiles that suit a device: see the constants in the shader.
-    fn tiles(context: &Context) -> [(&'static str, u32); 6] {
-        let lanes = context.lanes;
-        let (group, samples, outs, rows, columns) = match context.variant {
-            Variant::Narrow => (64, 4, 8, 8, 4),
-            Variant::Wide => (8, 16, 16, 16, 8),
-            Variant::Shared => (lanes, 16, 16, 16, 8),
+    fn tiles(&self, context: &Context) -> [(&'static str, u32); 6] {
+        let group = match context.variant {
+            Variant::Narrow => 64,
+            Variant::Wide => 8,
+            Variant::Shared => context.lanes,
         };
-        [("GROUP", group), ("SAMPLES", samples), ("OUTS", outs), ("ROWS", rows), ("COLUMNS", columns), ("LANES", lanes)]
+        // A layer of few outputs takes no time, but a kernel of large tiles does to compile.
+        let large = context.variant != Variant::Narrow && self.outputs >= 16;
+        let [samples, outs, rows, columns] = if large { [16, 16, 16, 8] } else { [4, 8, 8, 4] };
+        [
+            ("GROUP", group),
+            ("SAMPLES", samples),
+            ("OUTS", outs),
+            ("ROWS", rows),
+            ("COLUMNS", columns),
+            ("LANES", context.lanes),
+        ]
     }
 }
 
@@ -45,7 +54,7 @@ impl Op for Linear {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let tiles = Self::tiles(planner.context);
+        let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
         planner.dispatch(Dispatch {
             shader: &SHADER,
@@ -63,7 +72,7 @@ impl Op for Linear {
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let tiles = Self::tiles(planner.context);
+        let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
         let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS")) * tile("GROUP");
         let rows = |length: usize| length.div_ceil(tile("ROWS"));
