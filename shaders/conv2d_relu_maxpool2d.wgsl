@@ -22,7 +22,7 @@ override PADDING: u32 = 0u;        // P
 const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward and backward_params
 const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
 const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
-const PARAM_TILE: u32 = 4u;  // output channels per invocation in backward_params; divides PACKED
+const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED
 const PACKED: u32 = 8u;      // winners in a word of 4 bits each; equals TILE
 const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
 
@@ -231,7 +231,7 @@ fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
 // d_weight[o,c,i,j] = sum_{w,q} d[n,o,w][q] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], d_bias[o] = sum_{w,q} d[n,o,w][q].
 // Each of a workgroup's SLICES takes columns of windows, from top to bottom, in turns: the rows of the input that two
 // neighbouring windows share are loaded once. Workgroups: tiles of C, tiles of O.
-var<workgroup> parts: array<array<array<f32, C_LANES>, SLICES>, PARAM_TILE>;
+var<workgroup> parts: array<array<array<f32, C_LANES>, SLICES>, 10>;
 
 @compute @workgroup_size(C_LANES * SLICES)
 fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -286,20 +286,20 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             }
         }
     }
-    // The slices' sums are added up in order, one tap at a time, as workgroup memory is small. The copy is one that a variable may
-    // index: it keeps the sums themselves in registers.
+    // The slices' sums are added up in order, one output channel at a time, as workgroup memory is small. The copy is one that a
+    // variable may index: it keeps the sums themselves in registers.
     var results = sums;
-    for (var k = 0u; k < 10u; k++) {
-        for (var t = 0u; t < PARAM_TILE; t++) {
-            parts[t][slice][lane] = results[t][k];
+    for (var t = 0u; t < PARAM_TILE; t++) {
+        for (var k = 0u; k < 10u; k++) {
+            parts[k][slice][lane] = results[t][k];
         }
         workgroupBarrier();
-        for (var t = slice; t < PARAM_TILE; t += SLICES) {
+        for (var e = local; e < 10u * C_LANES; e += C_LANES * SLICES) {
             var sum = 0.0;
             for (var s = 0u; s < SLICES; s++) {
-                sum += parts[t][s][lane];
+                sum += parts[e / C_LANES][s][e % C_LANES];
             }
-            store_gradient(o0 + t, c, k, sum);
+            store_gradient(o0 + t, group.x * C_LANES + e % C_LANES, e / C_LANES, sum);
         }
         workgroupBarrier();
     }

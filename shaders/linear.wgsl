@@ -9,7 +9,7 @@ override OUTPUTS: u32 = 128u;   // O
 
 const GROUP: u32 = 64u;   // invocations of a workgroup
 const SAMPLES: u32 = 4u;  // block of forward: samples
-const OUTS: u32 = 8u;     // block of forward: outputs
+const OUTS: u32 = 4u;     // block of forward: outputs
 const ROWS: u32 = 8u;     // block of backward: outputs or samples
 const COLUMNS: u32 = 4u;  // block of backward: values of k, GROUP apart
 const LANES: u32 = 1u;    // invocations that share what they load; divides ROWS, equals GROUP if more than 1

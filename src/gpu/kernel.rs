@@ -225,7 +225,11 @@ impl Context {
             layout: Some(&pipeline_layout),
             module: &module.wgpu,
             entry_point: Some(entry),
-            compilation_options: wgpu::PipelineCompilationOptions { constants, ..Default::default() },
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: self.options.runtime_checks,
+            },
             cache: None,
         });
         self.check()?;

@@ -73,7 +73,7 @@ impl Conv2dReluMaxPool2d {
         let strip = |length: usize| length.div_ceil(length.div_ceil(widest)) as u32;
         let side_by_side = channels.next_power_of_two().min(8);
         let [windows, patches, param_tile, group, c_lanes, slices] = match context.variant {
-            Variant::Narrow => [1, 1, 4, 64, side_by_side, 256 / side_by_side],
+            Variant::Narrow => [1, 1, 1, 64, side_by_side, 256 / side_by_side],
             Variant::Wide if channels >= 8 => [strip(pw), strip(pw + 1), 8, 8, 8, 1],
             Variant::Shared if channels >= context.lanes => [strip(pw), strip(pw + 1), 8, context.lanes, context.lanes, 1],
             Variant::Wide => [strip(pw), strip(pw + 1), 8, 8, 1, 8],

@@ -28,7 +28,7 @@ impl Linear {
         };
         // A layer of few outputs takes no time, but a kernel of large tiles does to compile.
         let large = context.variant != Variant::Narrow && self.outputs >= 16;
-        let [samples, outs, rows, columns] = if large { [16, 16, 16, 8] } else { [4, 8, 8, 4] };
+        let [samples, outs, rows, columns] = if large { [16, 16, 16, 8] } else { [4, 4, 8, 4] };
         [
             ("GROUP", group),
             ("SAMPLES", samples),
