@@ -47,8 +47,8 @@ fn pooled_width() -> u32 { return (WIDTH + 2u * PADDING - 2u) / 2u; }
 fn strips(length: u32, strip: u32) -> u32 { return (length + strip - 1u) / strip; }
 fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 
-// `value` as invocation `lane` of the subgroup has it. The host puts a subgroup shuffle here where LANES is more than 1.
-fn share(value: f32, lane: u32) -> f32 { return value; }
+// `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
+fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 
 // x[n, c, row - P, column - P], 0 outside. An unsigned row above the image wraps to a large one.
 fn padded_x(plane: u32, row: u32, column: u32) -> f32 {
@@ -102,7 +102,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
             }
             for (var j = 0u; j < 3u; j++) {
                 for (var t = 0u; t < TILE; t++) {
-                    let tap = share(taps[j][t / LANES], t % LANES);
+                    let tap = share(taps[j][t / LANES], t % LANES, LANES);
                     for (var v = 0u; v < WINDOWS; v++) {
                         let k = 2u * v + j;
                         sums[t][v] += tap * vec4f(above[k], above[k + 1u], below[k], below[k + 1u]);
@@ -187,7 +187,7 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
                 }
                 for (var j = 0u; j < 3u; j++) {
                     for (var t = 0u; t < TILE; t++) {
-                        let tap = share(taps[j][t / LANES], t % LANES);
+                        let tap = share(taps[j][t / LANES], t % LANES, LANES);
                         for (var v = 0u; v < PATCHES; v++) {
                             let k = 2u * v + j;
                             sums[t][v] += tap * vec4f(rows[0][k], rows[0][k + 1u], rows[1][k], rows[1][k + 1u]);
@@ -269,7 +269,7 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             for (var v = 0u; v < WINDOWS; v++) {
                 for (var t = 0u; t < PARAM_TILE; t++) {
                     let q = (codes[v] >> (4u * t)) & 15u;
-                    let dq = select(share(d[v][t / PARAM_LANES], t % PARAM_LANES), 0.0, q >= DEAD);
+                    let dq = select(share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), 0.0, q >= DEAD);
                     // What each tap multiplied in the winner: a choice of rows, then of columns.
                     for (var i = 0u; i < 3u; i++) {
                         let j = 2u * v;

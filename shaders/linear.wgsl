@@ -23,8 +23,8 @@ const LANES: u32 = 1u;    // invocations that share what they load; divides ROWS
 @group(0) @binding(6) var<storage, read_write> d_weight: array<f32>; // (O, K)
 @group(0) @binding(7) var<storage, read_write> d_bias: array<f32>;   // (O)
 
-// `value` as invocation `lane` of the subgroup has it. The host puts a subgroup shuffle here where LANES is more than 1.
-fn share(value: f32, lane: u32) -> f32 { return value; }
+// `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
+fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 
 // One row per invocation; the odd row length keeps both directions of access free of bank conflicts.
 const PARTS: u32 = SAMPLES * OUTS + 1u;
@@ -82,7 +82,7 @@ fn params(k0: u32, o0: u32, mine: u32) {
             loaded[h] = d_y[n * OUTPUTS + min(o0 + h * LANES + mine, OUTPUTS - 1u)];
         }
         for (var r = 0u; r < ROWS; r++) {
-            let d = share(loaded[r / LANES], r % LANES);
+            let d = share(loaded[r / LANES], r % LANES, LANES);
             bias_sums[r] += d;
             for (var c = 0u; c < COLUMNS; c++) {
                 sums[r][c] += d * values[c];
@@ -115,7 +115,7 @@ fn input(k0: u32, n0: u32, mine: u32) {
             loaded[h] = d_y[min(n0 + h * LANES + mine, BATCH - 1u) * OUTPUTS + o];
         }
         for (var r = 0u; r < ROWS; r++) {
-            let d = share(loaded[r / LANES], r % LANES);
+            let d = share(loaded[r / LANES], r % LANES, LANES);
             for (var c = 0u; c < COLUMNS; c++) {
                 sums[r][c] += d * w[c];
             }

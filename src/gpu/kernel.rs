@@ -23,7 +23,7 @@ macro_rules! shader {
 
 /// The body of `share` in the shaders that have it, and what stands there where invocations share their loads.
 const SHARE_ALONE: &str = "{ return value; }";
-const SHARE: &str = "{ return subgroupShuffle(value, lane); }";
+const SHARE: &str = "{ if (among == 1u) { return value; } return subgroupShuffle(value, lane); }";
 
 /// A parsed and validated shader with its wgpu module.
 pub struct Module {

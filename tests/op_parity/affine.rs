@@ -1,6 +1,6 @@
 //! conv2d and linear: a weight, a bias, sums of products.
 
-use crate::common::{f64s, magnitudes};
+use crate::common::{exact, f64s, magnitudes};
 use crate::{Gpu, KINDS};
 use mnist_wgpu::ops::{Op, conv2d, conv2d::Conv2d, linear, linear::Linear};
 
@@ -102,6 +102,10 @@ fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + std::fmt::Debug)) {
                     kind.compare("d_weight", &got.d_params[0], &want.d_weight, &magnitude.d_weight, terms.d_params)
                 })
                 .and_then(|()| kind.compare("d_bias", &got.d_params[1], &want.d_bias, &magnitude.d_bias, terms.d_params))
+                .and_then(|()| {
+                    let alone = gpu.backward_params(op, &x, &[&weight, &bias], &[], &d_y);
+                    exact("d_weight and d_bias without d_x", &alone, &got.d_params)
+                })
                 .unwrap_or_else(|e| panic!("{gpu}: {op:?}, batch {n}, {kind:?}: {e}"));
         }
     }

@@ -2,10 +2,9 @@
 
 use crate::common::{SENTINEL, bound, close, exact, f64s, magnitudes, pack_winners, unpack_winners, within};
 use crate::{Gpu, Gradients, KINDS, Kind};
-use mnist_wgpu::gpu::{Batch, Planner};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
 use mnist_wgpu::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD, KERNEL, WINDOW, cpu};
-use mnist_wgpu::ops::{BackwardTensors, Op, maxpool2d::MaxPool2d, relu::Relu};
+use mnist_wgpu::ops::{Op, maxpool2d::MaxPool2d, relu::Relu};
 
 /// The inputs of one comparison.
 struct Inputs {
@@ -222,21 +221,9 @@ fn without_d_x_the_gradients_of_the_parameters_are_the_same() {
     for gpu in Gpu::all() {
         let (_, winner) = inputs.forward(&gpu);
         let want = inputs.backward(&gpu, &winner, &inputs.d_y).d_params;
-        let d_params = [gpu.output("d_weight", inputs.weight.len()), gpu.output("d_bias", inputs.bias.len())];
-        let params = [gpu.input("weight", &inputs.weight), gpu.input("bias", &inputs.bias)];
-        let tensors = BackwardTensors {
-            n,
-            x: &gpu.input("x", &inputs.x),
-            params: &params,
-            saved: &gpu.input("winner", &pack_winners(&inputs.op, &winner)),
-            d_y: &gpu.input("d_y", &inputs.d_y),
-            d_x: None,
-            d_params: &d_params,
-        };
-        gpu.run(Batch::default(), |planner: &mut Planner| inputs.op.plan_backward(planner, &tensors));
-        for (got, want) in d_params.iter().zip(&want) {
-            exact("gradient", &gpu.read::<f32>(got, want.len()), want).expect("the same kernels ran");
-        }
+        let words = pack_winners(&inputs.op, &winner);
+        let got = gpu.backward_params(&inputs.op, &inputs.x, &[&inputs.weight, &inputs.bias], &words, &inputs.d_y);
+        exact("gradients", &got, &want).expect("the same kernels ran");
     }
 }
 

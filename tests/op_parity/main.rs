@@ -107,6 +107,26 @@ impl Gpu {
     /// An op's backward pass from the gradient `d_y`.
     pub fn backward(&self, op: &dyn Op, x: &[f32], params: &[&[f32]], saved: &[u32], d_y: &[f32], step: u32) -> Gradients {
         let d_x = self.output("d_x", x.len());
+        let d_params = self.plan_backward(op, x, params, saved, d_y, step, Some(&d_x));
+        Gradients { d_x: self.read(&d_x, x.len()), d_params }
+    }
+
+    /// The same for the first op of a network, which is asked for no gradient of its input.
+    pub fn backward_params(&self, op: &dyn Op, x: &[f32], params: &[&[f32]], saved: &[u32], d_y: &[f32]) -> Vec<Vec<f32>> {
+        self.plan_backward(op, x, params, saved, d_y, 0, None)
+    }
+
+    #[allow(clippy::too_many_arguments)] // what a backward pass takes
+    fn plan_backward(
+        &self,
+        op: &dyn Op,
+        x: &[f32],
+        params: &[&[f32]],
+        saved: &[u32],
+        d_y: &[f32],
+        step: u32,
+        d_x: Option<&Tensor>,
+    ) -> Vec<Vec<f32>> {
         let d_params: Vec<_> = params.iter().map(|p| self.output("parameter gradient", p.len())).collect();
         let param_tensors: Vec<_> = params.iter().map(|p| self.input("parameter", p)).collect();
         let tensors = BackwardTensors {
@@ -115,12 +135,11 @@ impl Gpu {
             params: &param_tensors,
             saved: &self.input("saved", saved),
             d_y: &self.input("d_y", d_y),
-            d_x: Some(&d_x),
+            d_x,
             d_params: &d_params,
         };
         self.run(Batch { step, ..Batch::default() }, |planner| op.plan_backward(planner, &tensors));
-        let d_params = d_params.iter().zip(params).map(|(d, p)| self.read(d, p.len())).collect();
-        Gradients { d_x: self.read(&d_x, x.len()), d_params }
+        d_params.iter().zip(params).map(|(d, p)| self.read(d, p.len())).collect()
     }
 }
 
