@@ -35,6 +35,8 @@ pub struct Binding {
     pub group: u32,
     pub index: u32,
     pub kind: BindingKind,
+    pub reads: bool,
+    pub writes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,7 +102,8 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
             _ => BindingKind::Read,
         };
         let name = variable.name.clone().unwrap_or_default();
-        Some(Binding { name, group: place.group, index: place.binding, kind })
+        let (reads, writes) = (uses.contains(GlobalUse::READ), uses.contains(GlobalUse::WRITE));
+        Some(Binding { name, group: place.group, index: place.binding, kind, reads, writes })
     });
     used.collect()
 }

@@ -87,6 +87,11 @@ impl Op for Conv2dReluMaxPool2d {
         self.output_len()
     }
 
+    fn flops(&self) -> u64 {
+        let (oh, ow) = (self.height + 2 * self.padding - 2, self.width + 2 * self.padding - 2);
+        2 * (self.out * oh * ow * self.fan_in()) as u64
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let outputs = t.n * self.output_len();
         planner.dispatch(Dispatch {
@@ -105,6 +110,7 @@ impl Op for Conv2dReluMaxPool2d {
                 self.out.div_ceil(SHADER.constant("TILE") as usize),
                 1,
             ],
+            flops: t.n as u64 * self.flops(),
         })
     }
 
@@ -123,6 +129,7 @@ impl Op for Conv2dReluMaxPool2d {
             constants,
             buffers: &[("x", t.x, t.n * self.input_len()), d_y, winner, ("parts", &parts, slices * part)],
             invocations: [slices * tiles * self.channels, 1, 1],
+            flops: t.n as u64 * self.flops(),
         })?;
         planner.dispatch(Dispatch {
             shader: &SHADER,
@@ -134,6 +141,7 @@ impl Op for Conv2dReluMaxPool2d {
                 ("d_bias", &t.d_params[1], self.out),
             ],
             invocations: [part, 1, 1],
+            flops: 0,
         })?;
 
         let Some(d_x) = t.d_x else { return Ok(()) };
@@ -150,6 +158,7 @@ impl Op for Conv2dReluMaxPool2d {
                 self.channels.div_ceil(SHADER.constant("IN_TILE") as usize),
                 1,
             ],
+            flops: t.n as u64 * self.flops(),
         })?;
         planner.dispatch(Dispatch {
             shader: &SHADER,
@@ -157,6 +166,7 @@ impl Op for Conv2dReluMaxPool2d {
             constants,
             buffers: &[("d_fields", &d_fields, fields), ("d_x", d_x, t.n * self.input_len())],
             invocations: [self.height * self.width, in_turns(t.n * self.channels), 1],
+            flops: 0,
         })
     }
 

@@ -47,6 +47,7 @@ impl CrossEntropy {
             constants: &self.constants(n),
             buffers: &[("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)],
             invocations: [n, 1, 1],
+            flops: 0,
         })
     }
 
@@ -66,6 +67,7 @@ impl CrossEntropy {
             constants: &self.constants(n),
             buffers: &[("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)],
             invocations: [n, 1, 1],
+            flops: 0,
         })
     }
 
@@ -83,6 +85,7 @@ impl CrossEntropy {
                 ("d_logits", d_logits, len),
             ],
             invocations: [1, 1, 1],
+            flops: 0,
         })
     }
 
@@ -98,6 +101,7 @@ impl CrossEntropy {
                 ("metrics", t.metrics, Self::METRICS_LEN),
             ],
             invocations: [1, 1, 1],
+            flops: 0,
         })
     }
 }

@@ -51,6 +51,7 @@ impl Dropout {
             ],
             buffers: &[("x", x, total), ("y", y, total)],
             invocations: strided(total),
+            flops: 0,
         })
     }
 }

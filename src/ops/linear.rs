@@ -38,6 +38,10 @@ impl Op for Linear {
         self.outputs
     }
 
+    fn flops(&self) -> u64 {
+        2 * (self.outputs * self.inputs) as u64
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         planner.dispatch(Dispatch {
             shader: &SHADER,
@@ -50,6 +54,7 @@ impl Op for Linear {
                 ("y", t.y, t.n * self.outputs),
             ],
             invocations: [self.outputs.div_ceil(constant("OUTS")) * constant("LANES"), t.n.div_ceil(constant("SAMPLES")), 1],
+            flops: t.n as u64 * self.flops(),
         })
     }
 
@@ -67,6 +72,7 @@ impl Op for Linear {
                 ("d_bias", &t.d_params[1], self.outputs),
             ],
             invocations: [columns, self.outputs.div_ceil(constant("OUTS")), 1],
+            flops: t.n as u64 * self.flops(),
         })?;
         let Some(d_x) = t.d_x else { return Ok(()) };
         planner.dispatch(Dispatch {
@@ -75,6 +81,7 @@ impl Op for Linear {
             constants: &self.constants(t.n),
             buffers: &[("weight", &t.params[0], self.outputs * self.inputs), d_y, ("d_x", d_x, t.n * self.inputs)],
             invocations: [columns, t.n.div_ceil(constant("BACK_SAMPLES")), 1],
+            flops: t.n as u64 * self.flops(),
         })
     }
 
