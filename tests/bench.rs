@@ -2,9 +2,10 @@
 
 mod common;
 
+use mnist_wgpu::data::{Dataset, synthetic};
 use mnist_wgpu::engine::Settings;
-use mnist_wgpu::gpu::GpuEngine;
-use mnist_wgpu::model::Model;
+use mnist_wgpu::gpu::{Adapters, GpuEngine, Options};
+use mnist_wgpu::model::{Layer, Model};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -38,13 +39,37 @@ fn about(got: f64, want: f64) {
     assert!((got - want).abs() <= 1e-6 * want.abs(), "{got} instead of {want}");
 }
 
+/// A few digits.
+fn digits() -> Dataset {
+    let (train, test) = synthetic(100, 10, 0);
+    common::engines::dataset(train, test)
+}
+
 /// The classic network, planned for a batch of 32 on the first adapter: what its dispatches are, to hold figures against.
 fn dispatches() -> Vec<(String, u64, u64)> {
     let context = &common::contexts(&common::BOTH[1..])[0];
     let model = Model::new([1, 28, 28], Model::classic_layers(0.5), 10).expect("the classic network");
-    let data = common::engines::tiny_dataset();
+    let data = digits();
     let engine = GpuEngine::new(context, &model, &data, Settings::default()).expect("an engine");
     engine.training_steps().map(|step| (step.label.clone(), step.flops, step.bytes)).collect()
+}
+
+#[test]
+fn the_flops_of_a_steps_dispatches_add_up_to_the_models_in_any_plan() {
+    let adapters = pollster::block_on(Adapters::noop());
+    let context = pollster::block_on(adapters.open(0, Options::default())).expect("the no-op device opens");
+    let layers = Model::classic_layers(0.5);
+    let pool_first = [&[Layer::MaxPool2d { size: 2 }], &layers[..1], &layers[6..]].concat();
+    for (layers, per_sample) in [(layers, Some(15_396_864)), (pool_first, None)] {
+        let model = Model::new([1, 28, 28], layers, 10).expect("a network");
+        let data = digits();
+        for fuse in [true, false] {
+            let settings = Settings { batch_size: 7, fuse, ..Settings::default() };
+            let engine = GpuEngine::new(&context, &model, &data, settings).expect("an engine");
+            assert_eq!(engine.training_steps().map(|step| step.flops).sum::<u64>(), model.training_flops(7), "fuse {fuse}");
+        }
+        assert!(per_sample.is_none_or(|flops| model.training_flops(7) == 7 * flops));
+    }
 }
 
 /// What must hold of every result.
