@@ -1,12 +1,12 @@
 //! Checkpoints: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved from PyTorch
 //! can stand in for.
 
+use crate::files;
 use crate::model::{Layer, Model, ModelError};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What a checkpoint tells about itself: everything needed to use it again.
@@ -95,43 +95,12 @@ pub fn save(path: &Path, model: &Model, arena: &[f32], info: &Info) -> Result<()
     let tensors: Vec<_> = tensors.collect::<Result<_, _>>().map_err(serialize)?;
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(serialize)?;
 
-    let mut file = beside(path).map_err(write)?;
-    file.write_all(&bytes).map_err(write)?;
-    file.as_file().sync_all().map_err(write)?;
-    file.persist(path).map_err(|e| write(e.error))?;
-    Ok(())
+    files::replace(path, &bytes).map_err(write)
 }
 
 /// Checks, before hours of training, that a checkpoint can be written to `path`; makes the folder it is to lie in.
 pub fn check_writable(path: &Path) -> Result<(), CheckpointError> {
-    let write = |source| CheckpointError::Write { path: path.into(), source };
-    let text = path.as_os_str().to_string_lossy();
-    if path.is_dir() || path.file_name().is_none() || text.ends_with(std::path::is_separator) {
-        let message = "it is a folder; give the name of a file, as in --out folder/model.safetensors";
-        return Err(write(std::io::Error::new(std::io::ErrorKind::IsADirectory, message)));
-    }
-    // Renaming over a device or a pipe would replace it.
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        let message = "it is a device or a pipe, not a file";
-        return Err(write(std::io::Error::new(std::io::ErrorKind::InvalidInput, message)));
-    }
-    beside(path).map(drop).map_err(write)
-}
-
-/// A temporary file in the folder of `path`, with the permissions that a new file would have.
-fn beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).map_err(|error| {
-        let message = format!("its folder {} cannot be made: {error}", folder.display());
-        std::io::Error::new(error.kind(), message)
-    })?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
-    builder.prefix(".checkpoint-").tempfile_in(folder)
+    files::check_writable(path).map_err(|source| CheckpointError::Write { path: path.into(), source })
 }
 
 /// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one.

@@ -38,6 +38,7 @@ pub mod checkpoint;
 pub mod cpu;
 pub mod data;
 pub mod engine;
+pub mod files;
 pub mod gpu;
 pub mod metrics;
 pub mod model;

@@ -226,6 +226,14 @@ impl Model {
         stages
     }
 
+    /// Dense FLOPs of one training step on `batch_size` samples; see [`Op::flops`]. Nobody asks the first op for the gradient
+    /// of its input.
+    pub fn training_flops(&self, batch_size: usize) -> u64 {
+        let passes = |index| if index == 0 { 2 } else { 3 };
+        let stages = self.stages(true, 0);
+        batch_size as u64 * stages.iter().enumerate().map(|(index, stage)| passes(index) * stage.op.flops()).sum::<u64>()
+    }
+
     /// The op that begins at layer `index`, if that layer does anything, and how many layers it covers.
     fn op(&self, index: usize, fuse: bool, seed: u64) -> (usize, Option<Box<dyn Op>>) {
         use ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, KERNEL, WINDOW};

@@ -150,6 +150,8 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--batch-size", "[default: 32]"),
                 ("--seconds", "[default: 5]"),
                 ("--kernels", ""),
+                ("--trace", ""),
+                ("--json", ""),
                 ("--help", ""),
             ],
         ),

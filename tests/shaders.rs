@@ -242,7 +242,8 @@ fn dispatch(context: &Context, entry: &str, buffers: &[(&str, &Tensor, usize)], 
     let constants = &[("LENGTH", 100.0)];
     let invocations = [invocations, 1, 1];
     let mut planner = Planner::new(context);
-    let result = planner.dispatch(Dispatch { shader: &relu::SHADER, entry, tiles: &[], constants, buffers, invocations });
+    let result =
+        planner.dispatch(Dispatch { shader: &relu::SHADER, entry, tiles: &[], constants, buffers, invocations, flops: 0 });
     assert_eq!(planner.steps.len(), usize::from(result.is_ok()), "a refused dispatch leaves no step behind");
     context.check().expect("a refused dispatch is refused before the device hears of it");
     result
@@ -266,8 +267,15 @@ fn a_complete_dispatch_is_accepted_and_labelled_with_op_and_entry_point() {
 
     let mut planner = Planner::new(&context);
     let buffers = &[("x", &x, 100), ("y", &y, 100)];
-    let d =
-        Dispatch { shader: &relu::SHADER, entry: "forward", tiles: &[], constants: &[], buffers, invocations: [100, 1, 1] };
+    let d = Dispatch {
+        shader: &relu::SHADER,
+        entry: "forward",
+        tiles: &[],
+        constants: &[],
+        buffers,
+        invocations: [100, 1, 1],
+        flops: 0,
+    };
     planner.dispatch(d).expect("nothing is wrong with it");
     assert_eq!(planner.steps[0].label, "relu.forward");
 }
@@ -363,6 +371,7 @@ fn a_constant_that_the_shader_does_not_declare_is_an_error() {
         constants: &[("LENGHT", 100.0)],
         buffers,
         invocations: [1; 3],
+        flops: 0,
     };
     Planner::new(&context).dispatch(d).expect_err("a typing error in a constant's name must not go unnoticed");
 }

@@ -77,19 +77,51 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
     }
 }
 
-/// Finds and opens the device `asked` means, telling on stderr which; `None` is the CPU.
-pub fn open(asked: &DeviceChoice) -> Result<Option<Context>, Failure> {
+/// What [`find`] found.
+pub struct Found {
+    pub choice: Choice,
+    /// Which device that is, and why it.
+    pub line: String,
+    /// None where only the CPU was asked for: no need to wake any driver.
+    adapters: Option<Adapters>,
+}
+
+/// Finds the device that `asked` means.
+pub fn find(asked: &DeviceChoice) -> Result<Found, Failure> {
     let adapters = match asked {
-        DeviceChoice::Cpu => None, // no need to wake any driver
+        DeviceChoice::Cpu => None,
         _ => Some(pollster::block_on(Adapters::find())),
     };
     let infos: Vec<_> = adapters.iter().flat_map(Adapters::infos).collect();
     let (choice, line) = choose(asked, &infos).map_err(|message| Failure::Failed(message.into()))?;
-    tell(line);
-    match (choice, adapters) {
-        (Choice::Adapter(index), Some(adapters)) => Ok(Some(pollster::block_on(adapters.open(index, Options::default()))?)),
-        _ => Ok(None),
+    Ok(Found { choice, line, adapters })
+}
+
+impl Found {
+    /// Opens the device; `None` is the CPU.
+    pub fn open(&self) -> Result<Option<Context>, Failure> {
+        match (&self.choice, &self.adapters) {
+            (Choice::Adapter(index), Some(adapters)) => {
+                Ok(Some(pollster::block_on(adapters.open(*index, Options::default()))?))
+            }
+            _ => Ok(None),
+        }
     }
+
+    /// Whether its dispatches can be timed.
+    pub fn has_timestamps(&self) -> bool {
+        match (&self.choice, &self.adapters) {
+            (Choice::Adapter(index), Some(adapters)) => adapters.has_timestamps(*index),
+            _ => false,
+        }
+    }
+}
+
+/// Finds and opens the device `asked` means, telling on stderr which; `None` is the CPU.
+pub fn open(asked: &DeviceChoice) -> Result<Option<Context>, Failure> {
+    let found = find(asked)?;
+    tell(&found.line);
+    found.open()
 }
 
 #[cfg(test)]

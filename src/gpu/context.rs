@@ -75,9 +75,23 @@ impl Adapters {
         Self(adapters)
     }
 
+    /// One adapter that runs nothing: wgpu's no-op backend, which validates all commands and executes none. What remains is what
+    /// the host does.
+    pub async fn noop() -> Self {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = Backends::NOOP;
+        descriptor.backend_options.noop = wgpu::NoopBackendOptions::enabled();
+        Self(wgpu::Instance::new(descriptor).enumerate_adapters(Backends::NOOP).await)
+    }
+
     /// What each adapter says of itself.
     pub fn infos(&self) -> impl Iterator<Item = AdapterInfo> {
         self.0.iter().map(Adapter::get_info)
+    }
+
+    /// Whether dispatches of adapter number `index` can be timed.
+    pub fn has_timestamps(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|adapter| adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY))
     }
 
     pub fn len(&self) -> usize {

@@ -133,12 +133,8 @@ impl<'a> GpuEngine<'a> {
         gather.iter().chain(steps)
     }
 
-    /// The labels of a training step's dispatches, in order.
-    pub fn dispatches(&self) -> Vec<&str> {
-        self.training_steps().map(|step| step.label.as_str()).collect()
-    }
-
-    pub(super) fn training_steps(&self) -> impl Iterator<Item = &Step> {
+    /// A training step's dispatches, in order.
+    pub fn training_steps(&self) -> impl Iterator<Item = &Step> {
         self.gather[0].iter().chain(&self.train)
     }
 

@@ -39,6 +39,8 @@ pub struct Binding {
     pub group: u32,
     pub index: u32,
     pub kind: BindingKind,
+    pub reads: bool,
+    pub writes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +132,8 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
             _ => BindingKind::Read,
         };
         let name = variable.name.clone().unwrap_or_default();
-        Some(Binding { name, group: place.group, index: place.binding, kind })
+        let (reads, writes) = (uses.contains(GlobalUse::READ), uses.contains(GlobalUse::WRITE));
+        Some(Binding { name, group: place.group, index: place.binding, kind, reads, writes })
     });
     used.collect()
 }
@@ -150,7 +153,8 @@ impl Context {
         } else {
             // SAFETY: without wgpu's checks a shader that indexes outside its buffers or never leaves a loop is undefined
             // behaviour. Only this crate's own shaders come here; `tests/op_parity/` runs every entry point over sizes that hurt
-            // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape.
+            // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape. (`bench`'s own shader
+            // looks at the length of the one buffer that it indexes.)
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
         let module = Arc::new(Module { naga, info, wgpu });

@@ -1,6 +1,6 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
-use super::kernel::{BindingKind, Shader};
+use super::kernel::{BindingKind, Kernel, Shader};
 use super::{Context, GpuError, Tensor};
 
 /// What differs from batch to batch. The host writes one per batch of an epoch into one uniform buffer, [`STRIDE`] bytes
@@ -25,6 +25,10 @@ pub const STRIDE: usize = 256;
 pub struct Step {
     /// `op.entry_point`, for error messages and profilers.
     pub label: String,
+    /// See [`Dispatch::flops`].
+    pub flops: u64,
+    /// The least traffic that serves it: every element it needs read once, or written once, or both.
+    pub bytes: u64,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     uses_batch: bool,
@@ -55,6 +59,8 @@ pub struct Dispatch<'a> {
     pub buffers: &'a [(&'a str, &'a Tensor, usize)],
     /// Invocations needed along x, y, z; rounded up to whole workgroups.
     pub invocations: [usize; 3],
+    /// Which part of its op's dense FLOPs this dispatch computes; see [`crate::ops::Op::flops`].
+    pub flops: u64,
 }
 
 /// Collects the steps of a plan.
@@ -93,14 +99,16 @@ impl<'a> Planner<'a> {
             }
         }
         let mut entries = Vec::new();
+        let mut bytes = 0;
         for b in &kernel.bindings {
-            let Some((_, tensor, _)) = d.buffers.iter().find(|(name, ..)| *name == b.name) else {
+            let Some((_, tensor, needed)) = d.buffers.iter().find(|(name, ..)| *name == b.name) else {
                 return Err(error(&b.name, "the kernel uses it, but no buffer was given".into()));
             };
             let written_elsewhere = b.kind == BindingKind::ReadWrite && tensor.is_empty();
             if written_elsewhere {
                 return Err(error(&b.name, format!("is written, but tensor `{}` is empty", tensor.label)));
             }
+            bytes += 4 * *needed as u64 * (u64::from(b.reads) + u64::from(b.writes));
             entries.push(wgpu::BindGroupEntry { binding: b.index, resource: tensor.binding() });
         }
 
@@ -126,7 +134,8 @@ impl<'a> Planner<'a> {
             entries: &entries,
         });
         self.context.check()?;
-        self.steps.push(Step { label, pipeline: kernel.pipeline, bind_group, uses_batch: kernel.uses_batch, workgroups });
+        let Kernel { pipeline, uses_batch, .. } = kernel;
+        self.steps.push(Step { label, flops: d.flops, bytes, pipeline, bind_group, uses_batch, workgroups });
         Ok(())
     }
 }

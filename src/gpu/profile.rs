@@ -3,12 +3,13 @@
 
 use super::tensor::Mapping;
 use super::{GpuEngine, GpuError};
+use std::ops::Range;
 use std::time::Duration;
 
 impl GpuEngine<'_> {
-    /// How long each dispatch of a training step took, in order, or nothing where the device has no timestamps. Runs batch
-    /// `batch` of the current order, one of training images, as one training step.
-    pub async fn time_dispatches(&mut self, batch: usize) -> Result<Option<Vec<Duration>>, GpuError> {
+    /// From when to when, on the device's clock, each dispatch of a training step ran, in order; nothing where the device has
+    /// no timestamps. Runs batch `batch` of the current order, one of training images, as one training step.
+    pub async fn time_dispatches(&mut self, batch: usize) -> Result<Option<Vec<Range<Duration>>>, GpuError> {
         let device = &self.context.device;
         if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Ok(None);
@@ -49,7 +50,7 @@ impl GpuEngine<'_> {
         self.context.queue.submit([encoder.finish()]);
         let ticks: Vec<u64> = Mapping::request(staging).read(self.context).await?;
         let period = f64::from(self.context.queue.get_timestamp_period());
-        let time = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
-        Ok(Some(ticks.chunks_exact(2).map(time).collect()))
+        let time = |tick: u64| Duration::from_nanos((tick as f64 * period) as u64);
+        Ok(Some(ticks.chunks_exact(2).map(|pair| time(pair[0])..time(pair[1].max(pair[0]))).collect()))
     }
 }

@@ -64,6 +64,10 @@ impl Op for Conv2d {
         self.out * oh * ow
     }
 
+    fn flops(&self) -> u64 {
+        2 * (self.output_len() * self.fan_in()) as u64
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (oh, ow) = self.output_size();
         planner.dispatch(Dispatch {
@@ -78,6 +82,7 @@ impl Op for Conv2d {
                 ("y", t.y, t.n * self.output_len()),
             ],
             invocations: [oh * ow, self.out, t.n],
+            flops: t.n as u64 * self.flops(),
         })
     }
 
@@ -95,6 +100,7 @@ impl Op for Conv2d {
                 ("d_bias", &t.d_params[1], self.out),
             ],
             invocations: [self.fan_in() + 1, self.out, 1],
+            flops: t.n as u64 * self.flops(),
         })?;
         let Some(d_x) = t.d_x else { return Ok(()) };
         planner.dispatch(Dispatch {
@@ -104,6 +110,7 @@ impl Op for Conv2d {
             constants: &self.constants(t.n),
             buffers: &[("weight", &t.params[0], self.weight_len()), d_y, ("d_x", d_x, t.n * self.input_len())],
             invocations: [self.height * self.width, self.channels, t.n],
+            flops: t.n as u64 * self.flops(),
         })
     }
 

@@ -115,6 +115,11 @@ impl Op for Conv2dReluMaxPool2d {
         self.winner_words()
     }
 
+    fn flops(&self) -> u64 {
+        let (oh, ow) = (self.height + 2 * self.padding - 2, self.width + 2 * self.padding - 2);
+        2 * (self.out * oh * ow * self.fan_in()) as u64
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
@@ -132,6 +137,7 @@ impl Op for Conv2dReluMaxPool2d {
                 ("winner", t.saved, t.n * self.winner_words()),
             ],
             invocations: [t.n * ph * pw.div_ceil(tile("WINDOWS")), self.out.div_ceil(tile("TILE")), 1],
+            flops: t.n as u64 * self.flops(),
         })
     }
 
@@ -158,6 +164,7 @@ impl Op for Conv2dReluMaxPool2d {
                 self.out.div_ceil(tile("PARAM_TILE")),
                 1,
             ],
+            flops: t.n as u64 * self.flops(),
         })?;
 
         let Some(d_x) = t.d_x else { return Ok(()) };
@@ -169,6 +176,7 @@ impl Op for Conv2dReluMaxPool2d {
             constants,
             buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())],
             invocations: [t.n * (ph + 1) * (pw + 1).div_ceil(tile("PATCHES")), self.channels.div_ceil(tile("TILE")), 1],
+            flops: t.n as u64 * self.flops(),
         })
     }
 

@@ -48,6 +48,7 @@ impl CrossEntropy {
             constants: &self.constants(n),
             buffers: &[("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)],
             invocations: [n, 1, 1],
+            flops: 0,
         })
     }
 
@@ -68,6 +69,7 @@ impl CrossEntropy {
             constants: &self.constants(n),
             buffers: &[("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)],
             invocations: [n, 1, 1],
+            flops: 0,
         })
     }
 
@@ -86,6 +88,7 @@ impl CrossEntropy {
                 ("d_logits", d_logits, len),
             ],
             invocations: [1, 1, 1],
+            flops: 0,
         })
     }
 
@@ -102,6 +105,7 @@ impl CrossEntropy {
                 ("metrics", t.metrics, Self::METRICS_LEN),
             ],
             invocations: [1, 1, 1],
+            flops: 0,
         })
     }
 }

@@ -52,6 +52,7 @@ impl Dropout {
             ],
             buffers: &[("x", x, total), ("y", y, total)],
             invocations: strided(total),
+            flops: 0,
         })
     }
 }

@@ -51,7 +51,13 @@ impl Gather {
                 ("targets", t.targets, t.n),
             ],
             invocations: [self.words(), t.n, 1],
-        })
+            flops: 0,
+        })?;
+        if let Some(step) = planner.steps.last_mut() {
+            // Any image may be in the batch, but only n of them are.
+            step.bytes = 4 * (t.n * (self.words() + self.len + 3)) as u64;
+        }
+        Ok(())
     }
 
     /// `bytes` (samples, `len`) with each sample padded to whole words, as the shader reads them.

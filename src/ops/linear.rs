@@ -53,6 +53,10 @@ impl Op for Linear {
         self.outputs
     }
 
+    fn flops(&self) -> u64 {
+        2 * (self.outputs * self.inputs) as u64
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
@@ -68,6 +72,7 @@ impl Op for Linear {
                 ("y", t.y, t.n * self.outputs),
             ],
             invocations: [self.outputs.div_ceil(tile("OUTS")) * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
+            flops: t.n as u64 * self.flops(),
         })
     }
 
@@ -83,12 +88,12 @@ impl Op for Linear {
             ("d_weight", &t.d_params[0], self.outputs * self.inputs),
             ("d_bias", &t.d_params[1], self.outputs),
         ];
-        let (entry, blocks) = match t.d_x {
-            None => ("backward_params", rows(self.outputs)),
+        let (entry, blocks, passes) = match t.d_x {
+            None => ("backward_params", rows(self.outputs), 1),
             Some(d_x) => {
                 buffers.push(("weight", &t.params[0], self.outputs * self.inputs));
                 buffers.push(("d_x", d_x, t.n * self.inputs));
-                ("backward", rows(self.outputs) + rows(t.n))
+                ("backward", rows(self.outputs) + rows(t.n), 2)
             }
         };
         planner.dispatch(Dispatch {
@@ -98,6 +103,7 @@ impl Op for Linear {
             constants: &self.constants(t.n),
             buffers: &buffers,
             invocations: [columns, blocks, 1],
+            flops: passes * t.n as u64 * self.flops(),
         })
     }
 

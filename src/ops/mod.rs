@@ -115,6 +115,12 @@ pub trait Op: Send + Sync {
     fn kept_len(&self) -> usize {
         self.saved_len()
     }
+    /// Dense FLOPs of one sample's forward pass: two for each multiply-add of a convolution or a linear layer, as its definition
+    /// has them, outputs that pooling drops included. All else counts as none. Each backward pass, to the input and to the
+    /// parameters, has as many again. A kernel that gets by with fewer is credited with these.
+    fn flops(&self) -> u64 {
+        0
+    }
     /// Whether it only acts in training, and is left out of an evaluation.
     fn training_only(&self) -> bool {
         false

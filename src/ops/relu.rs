@@ -35,6 +35,7 @@ impl Op for Relu {
             constants: &[("LENGTH", total as f64)],
             buffers: &[("x", t.x, total), ("y", t.y, total)],
             invocations: strided(total),
+            flops: 0,
         })
     }
 
@@ -48,6 +49,7 @@ impl Op for Relu {
             constants: &[("LENGTH", total as f64)],
             buffers: &[("x", t.x, total), ("d_y", t.d_y, total), ("d_x", d_x, total)],
             invocations: strided(total),
+            flops: 0,
         })
     }
 

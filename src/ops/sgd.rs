@@ -38,6 +38,7 @@ impl Sgd {
             ],
             buffers: &[("param", param, total), ("velocity", momentum, total), ("gradient", gradient, total)],
             invocations: strided(total),
+            flops: 0,
         })
     }
 }

@@ -1,0 +1,192 @@
+//! `bench`: how fast a device trains the classic network, on digits that repeat.
+//!
+//! Each device and batch size is measured in a process of its own, so that memory and the cold start are those of one.
+
+mod host;
+mod kernels;
+mod measure;
+mod peak;
+mod report;
+
+use super::device::{self, Choice, DeviceChoice};
+use super::{Failure, print, tell};
+use mnist_wgpu::files;
+use mnist_wgpu::gpu::Adapters;
+use report::{Host, Measured, Report};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, a part of a device's name, or all
+    #[arg(long, default_value = "auto")]
+    device: Devices,
+
+    /// Images per training step, several with commas between them
+    #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = super::train::batch_size, allow_negative_numbers = true)]
+    batch_size: Vec<u32>,
+
+    /// How long to measure each batch size
+    #[arg(long, default_value_t = 5, value_parser = seconds, allow_negative_numbers = true)]
+    seconds: u64,
+
+    /// Also the time of each dispatch, where the GPU has timestamps
+    #[arg(long)]
+    kernels: bool,
+
+    /// Also the dispatches as a trace for Perfetto or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Print JSON for programs instead of a table
+    #[arg(long)]
+    json: bool,
+
+    /// Measure in this process, and print what the process that started it reads.
+    #[arg(long, hide = true)]
+    here: bool,
+}
+
+/// What `--device` says here.
+#[derive(Clone)]
+enum Devices {
+    All,
+    One(DeviceChoice),
+}
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().eq_ignore_ascii_case("all") { Ok(Devices::All) } else { text.parse().map(Devices::One) }
+    }
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    super::train::whole(text, 1..=3600)
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+enum Unmeasured {
+    #[error("cannot write the trace {}: {source}", path.display())]
+    Trace { path: PathBuf, source: std::io::Error },
+
+    #[error("there is nothing to trace: dispatches can only be timed on a GPU that has timestamps")]
+    NoTimestamps,
+
+    #[error("the measurement of device {device} at batch size {batch_size} could not be {problem}")]
+    Process { device: String, batch_size: u32, problem: String },
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let (true, Devices::One(device)) = (arguments.here, &arguments.device) {
+        let length = Duration::from_secs(arguments.seconds);
+        let measured = measure::run(device, arguments.batch_size[0], length, arguments.kernels)?;
+        return Ok(print(&serde_json::to_string(&measured)?)?);
+    }
+    // What can be wrong is found out before anything takes long.
+    if let Some(path) = &arguments.trace {
+        files::check_writable(path).map_err(|source| Unmeasured::Trace { path: path.clone(), source })?;
+    }
+    let devices = devices(arguments)?;
+
+    tell("The classic network, dropout 0.5, on synthetic digits.");
+    let mut results = Vec::new();
+    for device in &devices {
+        for &batch_size in &arguments.batch_size {
+            let measured = in_a_process(arguments, device, batch_size)?;
+            if !arguments.json {
+                let new = results.last().is_none_or(|last: &Measured| last.device.name != measured.device.name);
+                print(&if new { format!("{}\n{HEAD}", measured.device.name) } else { String::new() })?;
+                print(&row(&measured))?;
+                print(&measured.kernels.as_ref().map(kernels::table).unwrap_or_default())?;
+            }
+            if arguments.kernels && measured.kernels.is_none() {
+                tell("Its dispatches cannot be timed: that takes a GPU with timestamps.");
+            }
+            results.push(measured);
+        }
+    }
+    let host = host::measure()?;
+    if let Some(path) = &arguments.trace {
+        let trace = kernels::trace(&results);
+        files::replace(path, trace.as_bytes()).map_err(|source| Unmeasured::Trace { path: path.clone(), source })?;
+    }
+    if arguments.json {
+        results.iter_mut().flat_map(|r| &mut r.kernels).flat_map(|k| &mut k.dispatches).for_each(|k| k.spans.clear());
+        let report = Report { version: env!("CARGO_PKG_VERSION").into(), results, host };
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        print(&host_line(&host))?;
+    }
+    Ok(())
+}
+
+/// The devices to measure, as `--device` names each of them, told on stderr.
+fn devices(arguments: &Arguments) -> Result<Vec<String>, Failure> {
+    let asked: Vec<DeviceChoice> = match &arguments.device {
+        Devices::One(choice) => vec![choice.clone()],
+        Devices::All => {
+            let adapters = (0..pollster::block_on(Adapters::find()).len()).map(DeviceChoice::Index);
+            adapters.chain([DeviceChoice::Cpu]).collect()
+        }
+    };
+    let (mut names, mut traceable) = (Vec::new(), false);
+    for asked in &asked {
+        let found = device::find(asked)?;
+        tell(&found.line);
+        names.push(match found.choice {
+            Choice::Cpu => "cpu".to_string(),
+            Choice::Adapter(index) => index.to_string(),
+        });
+        traceable |= found.has_timestamps();
+    }
+    if arguments.trace.is_some() && !traceable {
+        return Err(Unmeasured::NoTimestamps.into());
+    }
+    Ok(names)
+}
+
+/// Starts this program again to measure one device at one batch size.
+fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<Measured, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", "--here", "--device", device]);
+    command.args(["--batch-size", &batch_size.to_string(), "--seconds", &arguments.seconds.to_string()]);
+    if arguments.kernels || arguments.trace.is_some() {
+        command.arg("--kernels");
+    }
+    // The first step is to be a cold one.
+    command.env("MESA_SHADER_CACHE_DISABLE", "true").env("__GL_SHADER_DISK_CACHE", "0");
+    let failed = |problem: String| Unmeasured::Process { device: device.into(), batch_size, problem };
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let output = child.and_then(|child| child.wait_with_output()).map_err(|e| failed(format!("started: {e}")))?;
+    if !output.status.success() {
+        return Err(failed(format!("finished ({})", output.status)).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout).map_err(|e| failed(format!("understood: {e}")))?)
+}
+
+const HEAD: &str = "batch  ms/step      min      max  images/s  GFLOP/s  dispatches  first step  memory\n";
+
+fn row(measured: &Measured) -> String {
+    let Measured { batch_size, ms_per_step: ms, images_per_second: rate, gflops_per_second: gflops, .. } = measured;
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let dispatches = or_none(measured.dispatches_per_step.map(|count| count.to_string()));
+    let memory = or_none(measured.peak_memory_bytes.map(|bytes| format!("{} MB", bytes / 1_000_000)));
+    let times = format!("{:>8.3} {:>8.3} {:>8.3}", ms.median, ms.min, ms.max);
+    let first = measured.first_step_seconds;
+    format!("{batch_size:>5} {times} {rate:>9.0} {gflops:>8.1} {dispatches:>11} {first:>9.2} s {memory:>7}\n")
+}
+
+fn host_line(host: &Host) -> String {
+    let all = host.batchings.iter().map(|b| format!("{:.1} at {}", b.microseconds_per_step.median, b.steps_per_submit));
+    let all: Vec<_> = all.collect();
+    format!(
+        "The host encodes and submits a step in {:.1} us (by steps per submit: {}; median, no-op backend).\n",
+        host.microseconds_per_step,
+        all.join(", ")
+    )
+}
