@@ -8,6 +8,7 @@ pub mod conv2d_relu_maxpool2d;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod gather;
+pub mod lanes;
 pub mod linear;
 pub mod matrix;
 pub mod maxpool2d;
