@@ -11,7 +11,7 @@ use super::{Conv2dReluMaxPool2d, DEAD, KERNEL};
 use crate::ops::conv2d::cpu::sum_parts;
 use crate::ops::lanes::{Lanes, widest};
 use crate::ops::matrix::{Matrix, multiply};
-use crate::ops::{Real, SAMPLES_PER_TASK};
+use crate::ops::{Real, samples_per_task};
 use image::Layout;
 use rayon::prelude::*;
 use winograd::{FIELD, Products};
@@ -27,7 +27,7 @@ const BLOCK: usize = 64;
 pub fn forward<T: Real>(op: &Conv2dReluMaxPool2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T], winner: &mut [u32]) {
     let (input, output) = (op.channels * op.height * op.width, op.out * op.windows());
     let (layout, u) = (&Layout::new(op), &winograd::transform_weight(op, weight));
-    let task = SAMPLES_PER_TASK;
+    let task = samples_per_task(x.len() / input);
     let tasks = x.par_chunks(input * task).zip(y.par_chunks_mut(output * task).zip(winner.par_chunks_mut(output * task)));
     tasks.for_each_init(
         || Scratch::new(op, layout),
@@ -159,7 +159,7 @@ pub fn backward<T: Real>(
     let mut weight_last = vec![T::zero(); op.out * kernels.len()];
     weight.iter().enumerate().for_each(|(i, &weight)| weight_last[kernels.place(i)] = weight);
 
-    let task = SAMPLES_PER_TASK;
+    let task = samples_per_task(x.len() / input);
     let d_x: Vec<Option<&mut [T]>> = match d_x {
         Some(d_x) => d_x.chunks_mut(input * task).map(Some).collect(),
         None => (0..x.len().div_ceil(input * task)).map(|_| None).collect(),
