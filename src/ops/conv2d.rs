@@ -131,7 +131,7 @@ impl Op for Conv2d {
 pub mod cpu {
     use super::Conv2d;
     use crate::ops::matrix::{Matrix, multiply};
-    use crate::ops::{Real, SAMPLES_PER_TASK};
+    use crate::ops::{Real, samples_per_task};
     use rayon::prelude::*;
 
     /// For every tap (c, ky, kx) and output position: the element of `x` under it, or nothing where that is padding.
@@ -185,9 +185,10 @@ pub mod cpu {
         let (oh, ow) = op.output_size();
         let (input, output) = (op.channels * op.height * op.width, op.out * oh * ow);
         let taps: Vec<_> = taps(op).collect();
+        let task = samples_per_task(x.len() / input);
         let parts: Vec<(Vec<T>, Vec<T>)> = x
-            .par_chunks(input * SAMPLES_PER_TASK)
-            .zip(d_y.par_chunks(output * SAMPLES_PER_TASK))
+            .par_chunks(input * task)
+            .zip(d_y.par_chunks(output * task))
             .map(|(x, d_y)| {
                 let (mut d_weight, mut d_bias) = (vec![T::zero(); op.weight_len()], vec![T::zero(); op.out]);
                 let mut columns = vec![T::zero(); op.fan_in() * oh * ow];

@@ -96,8 +96,10 @@ impl Op for Dropout {
 pub mod cpu {
     use super::Dropout;
     use crate::ops::Real;
+    use crate::ops::lanes::widest;
 
     /// A 32-bit integer hash with low bias, lowbias32 (C. Wellons, "Prospecting for Hash Functions", 2018).
+    #[inline(always)]
     pub fn hash(x: u32) -> u32 {
         let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
         let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
@@ -105,6 +107,7 @@ pub mod cpu {
     }
 
     /// Whether element `index` of the batch is kept in training step `step`.
+    #[inline(always)]
     pub fn keep(op: &Dropout, step: u32, index: u32) -> bool {
         hash(index ^ hash(step.wrapping_add(op.key))) >= op.threshold()
     }
@@ -112,8 +115,13 @@ pub mod cpu {
     /// `y = x * scale` where kept, else 0
     pub fn apply<T: Real>(op: &Dropout, step: u32, x: &[T], y: &mut [T]) {
         let scale = T::of(f64::from(op.scale()));
-        for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
-            *y = if keep(op, step, i as u32) { x * scale } else { T::zero() };
-        }
+        widest(
+            #[inline(always)]
+            || {
+                for (i, (y, &x)) in (0..).zip(y.iter_mut().zip(x)) {
+                    *y = if keep(op, step, i) { x * scale } else { T::zero() };
+                }
+            },
+        );
     }
 }

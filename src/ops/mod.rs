@@ -8,6 +8,7 @@ pub mod conv2d_relu_maxpool2d;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod gather;
+pub mod lanes;
 pub mod linear;
 pub mod matrix;
 pub mod maxpool2d;
@@ -48,9 +49,12 @@ impl Real for f64 {
     }
 }
 
-/// How many samples one task of the CPU path takes. A constant, so that sums over samples do not depend on the number of
-/// threads; small enough that a task's matrices stay in a core's cache.
-pub const SAMPLES_PER_TASK: usize = 4;
+/// How many samples of a batch of `n` one task of the CPU path takes. It depends on nothing else, so that sums over samples do
+/// not depend on the number of threads. A task brings along buffers and a gradient of its own: large batches have larger
+/// tasks, not more of them.
+pub fn samples_per_task(n: usize) -> usize {
+    (n / 16).max(4)
+}
 
 /// What an op reads and writes on the GPU in a forward pass over a batch of `n` samples.
 pub struct ForwardTensors<'a> {

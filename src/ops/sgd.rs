@@ -46,14 +46,21 @@ impl Sgd {
 pub mod cpu {
     use super::Sgd;
     use crate::ops::Real;
+    use rayon::prelude::*;
+
+    /// Parameters that one task takes.
+    const PER_TASK: usize = 32 * 1024;
 
     /// `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v` without.
     pub fn update<T: Real>(op: &Sgd, param: &mut [T], velocity: &mut [T], gradient: &[T]) {
         let (lr, momentum) = (T::of(f64::from(op.lr)), T::of(f64::from(op.momentum)));
-        for ((p, v), &g) in param.iter_mut().zip(velocity).zip(gradient) {
-            *v = momentum * *v + g;
-            let direction = if op.nesterov { g + momentum * *v } else { *v };
-            *p -= lr * direction;
-        }
+        let params = param.par_chunks_mut(PER_TASK).zip(velocity.par_chunks_mut(PER_TASK));
+        params.zip(gradient.par_chunks(PER_TASK)).for_each(|((param, velocity), gradient)| {
+            for ((p, v), &g) in param.iter_mut().zip(velocity).zip(gradient) {
+                *v = momentum * *v + g;
+                let direction = if op.nesterov { g + momentum * *v } else { *v };
+                *p -= lr * direction;
+            }
+        });
     }
 }

@@ -1,0 +1,66 @@
+//! A sample with its channels last.
+
+use super::super::Conv2dReluMaxPool2d;
+use crate::ops::Real;
+
+/// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), SH = 2 PH + 2, SW = 2 PW + 2.
+pub struct Layout {
+    pub channels: usize,
+    /// Elements of a row, SW * C.
+    pub row: usize,
+    /// Elements of an image.
+    pub len: usize,
+    /// Where each window's 4x4 field begins, (PH * PW).
+    pub corners: Vec<usize>,
+    /// What lies in a row of the image and in a row of a plane (H, W): where it begins in the plane, where in the image, and
+    /// how many pixels it has.
+    runs: Vec<(usize, usize, usize)>,
+    /// Elements of a plane of the sample.
+    plane: usize,
+}
+
+impl Layout {
+    pub fn new(op: &Conv2dReluMaxPool2d) -> Self {
+        let &Conv2dReluMaxPool2d { channels, height, width, padding, .. } = op;
+        let (ph, pw) = op.pooled();
+        let (sh, sw) = (2 * ph + 2, 2 * pw + 2);
+        let pixels = (padding + width).min(sw) - padding;
+        let rows = padding..(padding + height).min(sh);
+        Self {
+            channels,
+            row: sw * channels,
+            len: sh * sw * channels,
+            corners: (0..ph * pw).map(|w| (w / pw * 2 * sw + w % pw * 2) * channels).collect(),
+            runs: rows.map(|row| ((row - padding) * width, (row * sw + padding) * channels, pixels)).collect(),
+            plane: height * width,
+        }
+    }
+
+    /// From the corner of a window's field to the patches, (3, 3, C) each, that its four elements are computed from.
+    pub fn patches(&self) -> [usize; 4] {
+        [0, self.channels, self.row, self.row + self.channels]
+    }
+
+    /// Writes the sample `x` into `image`, whose padding stays as it is.
+    #[inline(always)]
+    pub fn write_image<T: Real>(&self, x: &[T], image: &mut [T]) {
+        for (c, x) in x.chunks_exact(self.plane).enumerate() {
+            for &(from, to, pixels) in &self.runs {
+                let image = image[to..][..pixels * self.channels].chunks_exact_mut(self.channels);
+                image.zip(&x[from..]).for_each(|(pixel, &x)| pixel[c] = x);
+            }
+        }
+    }
+
+    /// Writes `image` into the sample `x`: 0 where no window sees it.
+    #[inline(always)]
+    pub fn write_sample<T: Real>(&self, image: &[T], x: &mut [T]) {
+        x.fill(T::zero());
+        for (c, x) in x.chunks_exact_mut(self.plane).enumerate() {
+            for &(to, from, pixels) in &self.runs {
+                let image = image[from..][..pixels * self.channels].chunks_exact(self.channels);
+                image.zip(&mut x[to..]).for_each(|(pixel, x)| *x = pixel[c]);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Loops over neighbouring elements in the widest vector registers of the processor, without a line that names one.
+
+use super::Real;
+use std::ops::{Add, Mul, Sub};
+
+/// Runs `work`, compiled once for each set of vector instructions, with the widest that this processor has.
+///
+/// Without it the compiler takes those that every processor of the target has. `work` and what it calls have to be inlined
+/// into it: `#[inline(always)]`. No result depends on the width: nothing is added in another order or contracted.
+#[inline(always)]
+pub fn widest<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// `L` neighbouring elements, as one value.
+#[derive(Clone, Copy)]
+pub struct Lanes<T, const L: usize>(pub [T; L]);
+
+impl<T: Real, const L: usize> Lanes<T, L> {
+    #[inline(always)]
+    pub fn zero() -> Self {
+        Self([T::zero(); L])
+    }
+
+    /// The first `L` elements of `from`.
+    #[inline(always)]
+    pub fn load(from: &[T]) -> Self {
+        let mut lanes = [T::zero(); L];
+        lanes.copy_from_slice(&from[..L]);
+        Self(lanes)
+    }
+
+    #[inline(always)]
+    pub fn store(self, to: &mut [T]) {
+        to[..L].copy_from_slice(&self.0);
+    }
+}
+
+impl<T: Real, const L: usize> Add for Lanes<T, L> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(mut self, other: Self) -> Self {
+        for l in 0..L {
+            self.0[l] += other.0[l];
+        }
+        self
+    }
+}
+
+impl<T: Real, const L: usize> Sub for Lanes<T, L> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(mut self, other: Self) -> Self {
+        for l in 0..L {
+            self.0[l] -= other.0[l];
+        }
+        self
+    }
+}
+
+impl<T: Real, const L: usize> Mul<T> for Lanes<T, L> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(mut self, factor: T) -> Self {
+        for l in 0..L {
+            self.0[l] *= factor;
+        }
+        self
+    }
+}
