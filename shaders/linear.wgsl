@@ -30,12 +30,19 @@ fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 const PARTS: u32 = SAMPLES * OUTS + 1u;
 var<workgroup> parts: array<f32, GROUP * PARTS>;
 
-// y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k]. The workgroup shares one block of SAMPLES x OUTS results: invocation l sums
-// k = l, l + GROUP, ..., then the invocations' sums are added in order.
+// y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k]
 @compute @workgroup_size(GROUP)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-    let o0 = group.x * OUTS;
-    let n0 = group.y * SAMPLES;
+    if (LANES == 1u) {
+        forward_alone(group.x * OUTS, group.y * SAMPLES, local);
+    } else {
+        forward_shared(group.x * OUTS * LANES + local, group.y * SAMPLES, local);
+    }
+}
+
+// The workgroup shares one block of SAMPLES x OUTS results: invocation l sums k = l, l + GROUP, ..., then the invocations' sums
+// are added in order.
+fn forward_alone(o0: u32, n0: u32, local: u32) {
     var sums: array<array<f32, OUTS>, SAMPLES>;
     for (var k = local; k < INPUTS; k += GROUP) {
         var w: array<f32, OUTS>;
@@ -64,6 +71,34 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
                 sum += parts[l * PARTS + r];
             }
             y[n * OUTPUTS + o] = sum;
+        }
+    }
+}
+
+// Each invocation has its own outputs, LANES apart, and all of k; the subgroup shares what it loads of the samples.
+fn forward_shared(o0: u32, n0: u32, local: u32) {
+    var sums: array<array<f32, OUTS>, SAMPLES>;
+    for (var k = 0u; k < INPUTS; k++) {
+        var w: array<f32, OUTS>;
+        for (var o = 0u; o < OUTS; o++) {
+            w[o] = weight[min(o0 + o * LANES, OUTPUTS - 1u) * INPUTS + k];
+        }
+        var loaded: array<f32, (SAMPLES + LANES - 1u) / LANES>;
+        for (var h = 0u; h < (SAMPLES + LANES - 1u) / LANES; h++) {
+            loaded[h] = x[min(n0 + h * LANES + local, BATCH - 1u) * INPUTS + k];
+        }
+        for (var n = 0u; n < SAMPLES; n++) {
+            let value = share(loaded[n / LANES], n % LANES, LANES);
+            for (var o = 0u; o < OUTS; o++) {
+                sums[n][o] += value * w[o];
+            }
+        }
+    }
+    for (var n = 0u; n < SAMPLES; n++) {
+        for (var o = 0u; o < OUTS; o++) {
+            if (n0 + n < BATCH && o0 + o * LANES < OUTPUTS) {
+                y[(n0 + n) * OUTPUTS + o0 + o * LANES] = bias[o0 + o * LANES] + sums[n][o];
+            }
         }
     }
 }

@@ -21,14 +21,15 @@ impl Linear {
 
     /// The tiles that suit a device: see the constants in the shader.
     fn tiles(&self, context: &Context) -> [(&'static str, u32); 6] {
-        let group = match context.variant {
-            Variant::Narrow => 64,
-            Variant::Wide => 8,
-            Variant::Shared => context.lanes,
-        };
         // A layer of few outputs takes no time, but a kernel of large tiles does to compile.
-        let large = context.variant != Variant::Narrow && self.outputs >= 16;
-        let [samples, outs, rows, columns] = if large { [16, 16, 16, 8] } else { [4, 4, 8, 4] };
+        let small = self.outputs < 16;
+        let [group, samples, outs, rows, columns] = match context.variant {
+            Variant::Narrow => [64, 4, 4, 8, 4],
+            Variant::Wide if small => [8, 4, 4, 8, 4],
+            Variant::Wide => [8, 16, 16, 16, 4],
+            Variant::Shared if small => [context.lanes, 8, 2, 8, 4],
+            Variant::Shared => [context.lanes, 16, 4, 16, 4],
+        };
         [
             ("GROUP", group),
             ("SAMPLES", samples),
@@ -60,6 +61,8 @@ impl Op for Linear {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
+        // With more than one lane, each has outputs of its own.
+        let blocks = self.outputs.div_ceil(tile("OUTS") * tile("LANES"));
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
@@ -71,7 +74,7 @@ impl Op for Linear {
                 ("bias", &t.params[1], self.outputs),
                 ("y", t.y, t.n * self.outputs),
             ],
-            invocations: [self.outputs.div_ceil(tile("OUTS")) * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
+            invocations: [blocks * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
             flops: t.n as u64 * self.flops(),
         })
     }
