@@ -202,3 +202,18 @@ fn what_cannot_be_measured_or_written_is_refused_and_named() {
     refused(1, &["--device", "cpu", "--trace", old.to_str().unwrap()], &["timestamps"]);
     assert_eq!(fs::read_to_string(&old).unwrap(), "old");
 }
+
+#[test]
+fn the_variant_of_the_kernels_can_be_chosen_and_a_wrong_one_is_refused() {
+    let suited = json(&["--device", "gpu", "--json"]);
+    let suited =
+        suited.pointer("/results/0/device/variant").and_then(Value::as_str).expect("a GPU has a variant").to_owned();
+    for variant in ["narrow", "wide"] {
+        let report = json(&["--device", "gpu", "--json", "--variant", variant]);
+        assert_eq!(report.pointer("/results/0/device/variant"), Some(&variant.into()), "suited: {suited}");
+    }
+    let refused = bench(&["--variant", "broad"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(message.contains("broad") && message.contains("narrow, wide or shared"), "{message}");
+}

@@ -121,6 +121,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "train",
             &[
                 ("--device", "[default: auto]"),
+                ("--variant", "[default: the one that suits the device]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--epochs", "[default: 10]"),
                 ("--batch-size", "[default: 32]"),
@@ -138,6 +139,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "eval",
             &[
                 ("--device", "[default: auto]"),
+                ("--variant", "[default: the one that suits the device]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--help", ""),
             ],
@@ -147,6 +149,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "bench",
             &[
                 ("--device", "[default: auto]"),
+                ("--variant", "[default: the one that suits the device]"),
                 ("--batch-size", "[default: 32]"),
                 ("--seconds", "[default: 5]"),
                 ("--kernels", ""),

@@ -2,7 +2,7 @@
 
 use super::{Failure, tell};
 use mnist_wgpu::gpu::context::{is_software, kind};
-use mnist_wgpu::gpu::{Adapters, Context, Options};
+use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
 use std::str::FromStr;
 use wgpu::AdapterInfo;
 
@@ -32,6 +32,18 @@ impl FromStr for DeviceChoice {
             other => other.parse().map_or_else(|_| DeviceChoice::Name(other.into()), DeviceChoice::Index),
         })
     }
+}
+
+/// Which device, and how it is used: the options of `train` and `eval`.
+#[derive(clap::Args)]
+pub struct DeviceArguments {
+    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+
+    /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
+    #[arg(long)]
+    variant: Option<Variant>,
 }
 
 /// The device that was chosen.
@@ -99,11 +111,10 @@ pub fn find(asked: &DeviceChoice) -> Result<Found, Failure> {
 
 impl Found {
     /// Opens the device; `None` is the CPU.
-    pub fn open(&self) -> Result<Option<Context>, Failure> {
+    pub fn open(&self, variant: Option<Variant>) -> Result<Option<Context>, Failure> {
+        let options = Options { variant, ..Options::default() };
         match (&self.choice, &self.adapters) {
-            (Choice::Adapter(index), Some(adapters)) => {
-                Ok(Some(pollster::block_on(adapters.open(*index, Options::default()))?))
-            }
+            (Choice::Adapter(index), Some(adapters)) => Ok(Some(pollster::block_on(adapters.open(*index, options))?)),
             _ => Ok(None),
         }
     }
@@ -117,11 +128,11 @@ impl Found {
     }
 }
 
-/// Finds and opens the device `asked` means, telling on stderr which; `None` is the CPU.
-pub fn open(asked: &DeviceChoice) -> Result<Option<Context>, Failure> {
-    let found = find(asked)?;
+/// Finds and opens the device that the user asked for, telling on stderr which; `None` is the CPU.
+pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
+    let found = find(&asked.device)?;
     tell(&found.line);
-    found.open()
+    found.open(asked.variant)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `eval`: loss and accuracy of a saved network.
 
 use super::dataset::{load, warn_if_synthetic};
-use super::device::{self, DeviceChoice};
+use super::device::{self, DeviceArguments};
 use super::watch::{self, Bar};
 use super::{Failure, print, tell};
 use mnist_wgpu::checkpoint::{self, Checkpoint};
@@ -22,9 +22,8 @@ pub struct Arguments {
     /// A network that `train` saved, or a state_dict that PyTorch saved as safetensors
     checkpoint: PathBuf,
 
-    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    device: DeviceArguments,
 
     /// Folder with the four MNIST files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
     #[arg(long, value_name = "FOLDER")]

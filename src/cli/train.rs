@@ -1,7 +1,7 @@
 //! `train`: from no model to a saved one.
 
 use super::dataset::{is_synthetic, load, warn_if_synthetic};
-use super::device::{self, DeviceChoice};
+use super::device::{self, DeviceArguments};
 use super::watch::{self, Bar};
 use super::{Failure, print, tell};
 use mnist_wgpu::checkpoint::{self, Info, NORMALISATION};
@@ -18,9 +18,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    device: DeviceArguments,
 
     /// Folder with the four MNIST files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
     #[arg(long, value_name = "FOLDER")]

@@ -11,7 +11,7 @@ mod report;
 use super::device::{self, Choice, DeviceChoice};
 use super::{Failure, print, tell};
 use mnist_wgpu::files;
-use mnist_wgpu::gpu::Adapters;
+use mnist_wgpu::gpu::{Adapters, Variant};
 use report::{Host, Measured, Report};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -23,6 +23,10 @@ pub struct Arguments {
     /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, a part of a device's name, or all
     #[arg(long, default_value = "auto")]
     device: Devices,
+
+    /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
+    #[arg(long)]
+    variant: Option<Variant>,
 
     /// Images per training step, several with commas between them
     #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = super::train::batch_size, allow_negative_numbers = true)]
@@ -84,7 +88,7 @@ enum Unmeasured {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let (true, Devices::One(device)) = (arguments.here, &arguments.device) {
         let length = Duration::from_secs(arguments.seconds);
-        let measured = measure::run(device, arguments.batch_size[0], length, arguments.kernels)?;
+        let measured = measure::run(device, arguments.variant, arguments.batch_size[0], length, arguments.kernels)?;
         return Ok(print(&serde_json::to_string(&measured)?)?);
     }
     // What can be wrong is found out before anything takes long.
@@ -157,6 +161,9 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     command.args(["--batch-size", &batch_size.to_string(), "--seconds", &arguments.seconds.to_string()]);
     if arguments.kernels || arguments.trace.is_some() {
         command.arg("--kernels");
+    }
+    if let Some(variant) = arguments.variant {
+        command.args(["--variant", &variant.to_string()]);
     }
     // The first step is to be a cold one.
     command.env("MESA_SHADER_CACHE_DISABLE", "true").env("__GL_SHADER_DISK_CACHE", "0");

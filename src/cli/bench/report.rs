@@ -43,6 +43,8 @@ pub struct Device {
     /// `vulkan`, `metal`, `dx12`; none for the CPU path, as the driver.
     pub backend: Option<String>,
     pub driver: Option<String>,
+    /// Of the kernels: `narrow`, `wide` or `shared`; none for the CPU path.
+    pub variant: Option<String>,
     /// Threads of the CPU path.
     pub threads: Option<usize>,
 }
