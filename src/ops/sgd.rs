@@ -23,9 +23,13 @@ impl Default for Sgd {
 }
 
 impl Sgd {
-    /// One dispatch over the whole arena of parameters.
+    /// One dispatch over the whole arena of parameters, whose length is a multiple of 4.
     pub fn plan(&self, planner: &mut Planner, param: &Tensor, momentum: &Tensor, gradient: &Tensor) -> Result<(), GpuError> {
         let total = param.len();
+        if !total.is_multiple_of(4) {
+            let expected = "a multiple of 4 elements".into();
+            return Err(GpuError::Input { what: "an arena of parameters", expected, found: total.to_string() });
+        }
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "update",
@@ -37,7 +41,7 @@ impl Sgd {
                 ("NESTEROV", f64::from(u8::from(self.nesterov))),
             ],
             buffers: &[("param", param, total), ("velocity", momentum, total), ("gradient", gradient, total)],
-            invocations: strided(total),
+            invocations: strided(total / 4),
             flops: 0,
         })
     }

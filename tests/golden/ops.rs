@@ -377,7 +377,10 @@ fn sgd_meets_pytorch() {
             let (mut magnitude, mut magnitude_v) = (magnitudes(&start), zeros(len));
             let (mut p64, mut v64) = (f64s(&start), zeros(len));
             let (mut p32, mut v32) = (start.clone(), vec![0.0; len]);
-            let on_gpus: Vec<_> = gpus.iter().map(|gpu| (gpu, gpu.tensor(&start), gpu.tensor(&vec![0f32; len]))).collect();
+            // The kernel takes whole vectors.
+            let whole = |values: &[f32]| [values, &vec![0.0; len.next_multiple_of(4) - len]].concat();
+            let arenas = |gpu: &Gpu| [whole(&start), whole(&vec![0.0; len])].map(|values| gpu.tensor(&values));
+            let on_gpus: Vec<_> = gpus.iter().map(|gpu| (gpu, arenas(gpu))).collect();
             for (step, (gradient, want)) in gradients.chunks_exact(len).zip(params.chunks_exact(len)).enumerate() {
                 sgd::cpu::update(&added, &mut magnitude, &mut magnitude_v, &magnitudes(gradient));
                 let name = format!("{name}, step {step}");
@@ -387,9 +390,9 @@ fn sgd_meets_pytorch() {
                 check.compare_f64(&p64);
                 sgd::cpu::update(&op, &mut p32, &mut v32, gradient);
                 check.compare("CPU", &p32);
-                for (gpu, p, v) in &on_gpus {
-                    gpu.run(&name, |planner| op.plan(planner, p, v, &gpu.tensor(gradient)));
-                    check.compare(&gpu.name, &gpu.read(p));
+                for (gpu, [p, v]) in &on_gpus {
+                    gpu.run(&name, |planner| op.plan(planner, p, v, &gpu.tensor(&whole(gradient))));
+                    check.compare(&gpu.name, &gpu.read(p)[..len]);
                 }
             }
         });

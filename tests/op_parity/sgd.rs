@@ -56,7 +56,7 @@ fn optimizers(lr: f32) -> [Sgd; 4] {
 }
 
 pub fn smallest(gpus: &[Gpu]) {
-    check(gpus, &Sgd::default(), Kind::Even, 3);
+    check(gpus, &Sgd::default(), Kind::Even, 4);
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn ten_steps_agree_with_the_mirror_at_small_and_absurd_learning_rates() {
     let gpus = Gpu::all();
     for lr in [0.0, 1e-12, 0.01, 1.0, 1e3, 1e30] {
         for op in optimizers(lr) {
-            check(&gpus, &op, Kind::Mixed, 67);
-            check(&gpus, &op, Kind::Even, 67);
+            check(&gpus, &op, Kind::Mixed, 68);
+            check(&gpus, &op, Kind::Even, 68);
         }
     }
 }
@@ -73,12 +73,12 @@ fn ten_steps_agree_with_the_mirror_at_small_and_absurd_learning_rates() {
 #[test]
 fn ten_steps_reach_every_parameter_of_any_arena() {
     let gpus = Gpu::all();
-    // One, around a workgroup, the default network's arena, and more than a dispatch has invocations.
-    for len in [1, 255, 256, 257, 225_280] {
+    // One vector, around a workgroup, the default network's arena, and more than a dispatch has invocations.
+    for len in [4, 1020, 1024, 1028, 225_280] {
         check(&gpus, &Sgd::default(), Kind::Mixed, len);
     }
     for gpu in &gpus {
-        let (op, len) = (Sgd { lr: 0.25, momentum: 0.5, nesterov: true }, (1 << 20) + 257);
+        let (op, len) = (Sgd { lr: 0.25, momentum: 0.5, nesterov: true }, (1 << 22) + 260);
         check_exactly(gpu, &op, len);
     }
 }
@@ -99,8 +99,18 @@ fn ten_steps_are_exact_where_f32_is() {
     for gpu in Gpu::all() {
         for nesterov in [false, true] {
             for momentum in [0.0, 0.5] {
-                check_exactly(&gpu, &Sgd { lr: 0.25, momentum, nesterov }, 67);
+                check_exactly(&gpu, &Sgd { lr: 0.25, momentum, nesterov }, 68);
             }
         }
+    }
+}
+
+#[test]
+fn an_arena_that_fills_no_vector_is_refused() {
+    for gpu in Gpu::all() {
+        let [param, velocity, gradient] =
+            ["param", "velocity", "gradient"].map(|label| gpu.in_out(label, &[0.0f32; 8]).slice(label, 0..7));
+        let error = gpu.plan(|planner| Sgd::default().plan(planner, &param, &velocity, &gradient)).expect_err("7 elements");
+        assert!(error.to_string().contains("multiple of 4") && error.to_string().contains('7'), "{error}");
     }
 }
