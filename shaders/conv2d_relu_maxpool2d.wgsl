@@ -23,7 +23,7 @@ const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward a
 const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
 const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
 const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED
-const PACKED: u32 = 8u;      // winners in a word of 4 bits each; equals TILE
+const PACKED: u32 = TILE;    // winners in a word, 4 bits each: those of one tile in forward
 const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
 
 const LANES: u32 = 1u;       // invocations that share what they load; divides TILE

@@ -51,9 +51,9 @@ impl Conv2dReluMaxPool2d {
         self.out * self.fan_in()
     }
 
-    /// Words in which forward keeps a sample's winners, `PACKED` output channels in each.
+    /// Words in which forward keeps a sample's winners, a tile of output channels in each.
     fn winner_words(&self) -> usize {
-        self.out.div_ceil(SHADER.constant("PACKED") as usize) * self.windows()
+        self.out.div_ceil(SHADER.constant("TILE") as usize) * self.windows()
     }
 
     fn constants(&self, n: usize) -> [(&'static str, f64); 6] {
