@@ -16,7 +16,7 @@ use mnist_wgpu::engine::Settings;
 use mnist_wgpu::model::Model;
 
 const STEPS: usize = 100;
-/// So many that some of them jump: about one run in ten does within a hundred steps, and four may all be spared.
+/// So many that some of them jump: four have all been spared where the GPU's run was not.
 const TWINS: u32 = 16;
 const ROUNDINGS: f64 = 48.0;
 
