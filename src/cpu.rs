@@ -25,6 +25,8 @@ pub struct CpuEngine<'a> {
     targets: Vec<u32>,
     /// Per stage: output, what it saved, gradient of its output.
     tensors: Vec<Tensors>,
+    /// The stage that put out the logits of the last batch.
+    last: usize,
     set: Set,
     work: Work,
     order: Vec<u32>,
@@ -56,6 +58,7 @@ impl<'a> CpuEngine<'a> {
             gradients: vec![0.0; model.arena_len()],
             input: vec![0.0; n * model.shapes()[0].len()],
             targets: vec![0; n],
+            last: 0,
             set: Set::Train,
             work: Work::Train,
             order: Vec::new(),
@@ -90,6 +93,7 @@ impl<'a> CpuEngine<'a> {
 
         let step = self.first_step.wrapping_add(index as u32);
         let last = self.forward(count, step);
+        self.last = last;
         let loss = CrossEntropy { classes: CLASSES };
         let (logits, targets) = (&self.tensors[last].y[..count * CLASSES], &self.targets[..count]);
         let metrics = cross_entropy::cpu::metrics(&loss, logits, targets);
@@ -183,6 +187,10 @@ impl Engine for CpuEngine<'_> {
 
     async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, GpuError> {
         Ok(self.finished.pop_front())
+    }
+
+    async fn logits(&mut self) -> Result<Vec<f32>, GpuError> {
+        Ok(self.tensors[self.last].y.clone())
     }
 
     async fn state(&mut self) -> Result<State, GpuError> {

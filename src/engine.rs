@@ -74,6 +74,10 @@ pub trait Engine {
     /// The metrics of the oldest range queued, once they are there; nothing when none is in flight.
     async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, GpuError>;
 
+    /// The logits of the last batch evaluated, (batch size, classes), after everything queued. Rows beyond an incomplete batch
+    /// mean nothing.
+    async fn logits(&mut self) -> Result<Vec<f32>, GpuError>;
+
     /// Reads the current state, after everything queued.
     async fn state(&mut self) -> Result<State, GpuError>;
 

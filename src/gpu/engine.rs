@@ -24,6 +24,8 @@ pub struct GpuEngine<'a> {
     gather: [Vec<Step>; 2],
     train: Vec<Step>,
     evaluate: Vec<Step>,
+    /// Of an evaluation, (N, classes).
+    logits: Tensor,
     order: Tensor,
     metrics: Tensor,
     batch_buffer: wgpu::Buffer,
@@ -97,6 +99,7 @@ impl<'a> GpuEngine<'a> {
         let mut evaluate = Planner::new(context);
         let logits = network.plan_forward(&mut evaluate, Work::Evaluate)?;
         loss.plan_evaluate(&mut evaluate, &loss_tensors(logits))?;
+        let logits = logits.clone();
 
         let (batch_buffer, batch_group) = batch_slots(context, batches);
         let (train, evaluate) = (train.steps, evaluate.steps);
@@ -109,6 +112,7 @@ impl<'a> GpuEngine<'a> {
             gather,
             train,
             evaluate,
+            logits,
             order,
             metrics,
             batch_buffer,
@@ -200,6 +204,10 @@ impl Engine for GpuEngine<'_> {
             Some(mapping) => mapping.read(self.context).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn logits(&mut self) -> Result<Vec<f32>, GpuError> {
+        self.logits.read(self.context).await
     }
 
     async fn state(&mut self) -> Result<State, GpuError> {

@@ -133,6 +133,10 @@ impl Engine for Any<'_> {
         either!(self, engine => engine.collect().await)
     }
 
+    async fn logits(&mut self) -> Result<Vec<f32>, GpuError> {
+        either!(self, engine => engine.logits().await)
+    }
+
     async fn state(&mut self) -> Result<State, GpuError> {
         either!(self, engine => engine.state().await)
     }

@@ -69,6 +69,10 @@ impl Engine for Notes {
         Ok(self.finished.pop_front())
     }
 
+    async fn logits(&mut self) -> Result<Vec<f32>, GpuError> {
+        Ok(Vec::new()) // no test of the loop looks at them
+    }
+
     async fn state(&mut self) -> Result<State, GpuError> {
         Ok(State { parameters: vec![self.begun.len() as f32], velocity: vec![-1.0] })
     }
