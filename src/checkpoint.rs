@@ -2,7 +2,8 @@
 //! can stand in for.
 
 use crate::files;
-use crate::model::{Layer, Model, ModelError};
+use crate::model::{Layer, Model, ModelError, Parameter};
+use crate::train::Position;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,20 @@ pub const NORMALISATION: &str = "pixels / 255";
 /// The metadata key under which [`Info`] lies, as JSON.
 const KEY: &str = "mnist-wgpu";
 
+/// Where training stood: what it takes to go on, beside the network and the settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resume {
+    /// The optimizer's momentum, an arena of [`Model::arena_len`] elements.
+    pub velocity: Vec<f32>,
+    pub position: Position,
+}
+
+/// Tensors of the optimizer's momentum are named as their parameters, behind this.
+const VELOCITY: &str = "velocity.";
+
+/// The metadata key under which [`Position`] lies, as JSON.
+const POSITION: &str = "mnist-wgpu.position";
+
 /// A checkpoint read back.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -42,6 +57,8 @@ pub struct Checkpoint {
     pub parameters: Vec<f32>,
     /// Absent in a file that PyTorch saved.
     pub info: Option<Info>,
+    /// Present in the last checkpoint of a run.
+    pub resume: Option<Resume>,
 }
 
 /// A checkpoint that cannot be written or read.
@@ -80,27 +97,50 @@ pub enum CheckpointError {
     Tensor { path: PathBuf, name: String, expected: String, found: String },
 }
 
-/// Writes the parameters `arena` of `model` to `path`: beside it first, then renamed, so that `path` is at any time either
-/// what it was or complete.
-pub fn save(path: &Path, model: &Model, arena: &[f32], info: &Info) -> Result<(), CheckpointError> {
+/// Writes the parameters `arena` of `model` to `path`, and with `resume` what it takes to go on: beside it first, then renamed, so
+/// that `path` is at any time either what it was or complete.
+pub fn save(
+    path: &Path,
+    model: &Model,
+    arena: &[f32],
+    info: &Info,
+    resume: Option<(&Position, &[f32])>,
+) -> Result<(), CheckpointError> {
     let write = |source| CheckpointError::Write { path: path.into(), source };
+    let serialize = |source| CheckpointError::Serialize { path: path.into(), source };
     let json = serde_json::to_string(info).map_err(|e| write(e.into()))?;
     // PyTorch's loaders look for "format".
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string()), (KEY.to_string(), json)]);
-    let tensors = model.parameters().iter().map(|p| {
-        let bytes = bytemuck::cast_slice(&arena[p.range.clone()]);
-        TensorView::new(Dtype::F32, p.shape.clone(), bytes).map(|view| (p.name.as_str(), view))
-    });
-    let serialize = |source| CheckpointError::Serialize { path: path.into(), source };
-    let tensors: Vec<_> = tensors.collect::<Result<_, _>>().map_err(serialize)?;
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(serialize)?;
-
+    let mut metadata = HashMap::from([("format".to_string(), "pt".to_string()), (KEY.to_string(), json)]);
+    let mut tensors = views(model, arena, "").map_err(serialize)?;
+    if let Some((position, velocity)) = resume {
+        metadata.insert(POSITION.into(), serde_json::to_string(position).map_err(|e| write(e.into()))?);
+        tensors.extend(views(model, velocity, VELOCITY).map_err(serialize)?);
+    }
+    let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(serialize)?;
+    sort_header(&mut bytes).map_err(|e| write(e.into()))?;
     files::replace(path, &bytes).map_err(write)
 }
 
-/// Checks, before hours of training, that a checkpoint can be written to `path`; makes the folder it is to lie in.
-pub fn check_writable(path: &Path) -> Result<(), CheckpointError> {
-    files::check_writable(path).map_err(|source| CheckpointError::Write { path: path.into(), source })
+/// Puts the keys of a safetensors file's JSON header in order. The metadata's come in that of a hash map, which would make another
+/// file of the same network each time.
+fn sort_header(file: &mut [u8]) -> Result<(), serde_json::Error> {
+    let Some((len, rest)) = file.split_first_chunk_mut() else { return Ok(()) };
+    let Some(header) = rest.get_mut(..u64::from_le_bytes(*len) as usize) else { return Ok(()) };
+    let sorted = serde_json::from_slice::<serde_json::Value>(header)?.to_string();
+    // The same text but for the order; behind it the header is filled up with spaces.
+    if let Some(place) = header.get_mut(..sorted.len()) {
+        place.copy_from_slice(sorted.as_bytes());
+    }
+    Ok(())
+}
+
+/// The pieces of `arena` that belong to the parameters, named `prefix` and the parameter's name.
+fn views<'a>(model: &Model, arena: &'a [f32], prefix: &str) -> Result<Vec<(String, TensorView<'a>)>, SafeTensorError> {
+    let view = |p: &Parameter| {
+        let bytes = bytemuck::cast_slice(&arena[p.range.clone()]);
+        TensorView::new(Dtype::F32, p.shape.clone(), bytes).map(|view| (format!("{prefix}{}", p.name), view))
+    };
+    model.parameters().iter().map(view).collect()
 }
 
 /// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one.
@@ -126,35 +166,62 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let model = Model::new(input, layers, crate::data::CLASSES)
         .map_err(|source| CheckpointError::Model { path: path_buf(), source })?;
 
-    let names = |names: Vec<&str>| if names.is_empty() { "no tensor".to_string() } else { names.join(", ") };
-    let mut found = tensors.names();
-    found.sort_unstable();
-    if let Some(name) = found.iter().copied().find(|name| model.parameters().iter().all(|p| p.name != *name)) {
-        let expected = names(model.parameters().iter().map(|p| p.name.as_str()).collect());
+    let position: Option<Position> = header
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| metadata.get(POSITION))
+        .map(|json| serde_json::from_str(json))
+        .transpose()
+        .map_err(|source| CheckpointError::Info { path: path_buf(), source })?;
+
+    let known = |name: &str| {
+        let of_parameter = |name: &str| model.parameters().iter().any(|p| p.name == name);
+        of_parameter(name) || position.is_some() && name.strip_prefix(VELOCITY).is_some_and(of_parameter)
+    };
+    if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(name)) {
+        let expected = listed(model.parameters().iter().map(|p| p.name.as_str()).collect());
         return Err(CheckpointError::Superfluous { path: path_buf(), name: name.into(), expected });
     }
+    let parameters = arena(path, &tensors, &model, "")?;
+    let resume = match position {
+        Some(position) => Some(Resume { velocity: arena(path, &tensors, &model, VELOCITY)?, position }),
+        None => None,
+    };
+    Ok(Checkpoint { model, parameters, info, resume })
+}
+
+fn sorted_names<'a>(tensors: &'a SafeTensors) -> Vec<&'a str> {
+    let mut names = tensors.names();
+    names.sort_unstable();
+    names
+}
+
+fn listed(names: Vec<&str>) -> String {
+    if names.is_empty() { "no tensor".to_string() } else { names.join(", ") }
+}
+
+/// The tensors of `model`'s parameters, named with `prefix` before them, as an arena.
+fn arena(path: &Path, tensors: &SafeTensors, model: &Model, prefix: &str) -> Result<Vec<f32>, CheckpointError> {
     let mut data = Vec::new();
     for parameter in model.parameters() {
-        let name = || parameter.name.clone();
-        let tensor = tensors.tensor(&parameter.name).map_err(|_| CheckpointError::Missing {
-            path: path_buf(),
-            name: name(),
-            found: names(found.clone()),
-        })?;
+        let name = format!("{prefix}{}", parameter.name);
+        let Ok(tensor) = tensors.tensor(&name) else {
+            return Err(CheckpointError::Missing { path: path.into(), name, found: listed(sorted_names(tensors)) });
+        };
         if tensor.dtype() != Dtype::F32 || tensor.shape() != parameter.shape {
             return Err(CheckpointError::Tensor {
-                path: path_buf(),
-                name: name(),
+                path: path.into(),
+                name,
                 expected: format!("{:?} {:?}", Dtype::F32, parameter.shape),
                 found: format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
             });
         }
-        data.push((parameter.range.clone(), tensor.data()));
+        data.push((parameter.range.clone(), tensor.data().to_vec()));
     }
     // Not before: now it is known to be no larger than the file, whatever sizes the metadata claims.
-    let mut parameters = vec![0.0; model.arena_len()];
+    let mut arena = vec![0.0; model.arena_len()];
     for (range, bytes) in data {
-        parameters[range].copy_from_slice(&bytemuck::pod_collect_to_vec(bytes));
+        arena[range].copy_from_slice(&bytemuck::pod_collect_to_vec(&bytes));
     }
-    Ok(Checkpoint { model, parameters, info })
+    Ok(arena)
 }

@@ -60,7 +60,12 @@ pub async fn judge<E: Engine>(
     let mut logits = Vec::with_capacity(order.len() * CLASSES);
     for batch in 0..batches {
         engine.submit(batch..batch + 1)?;
-        engine.collect().await?.iter().flatten().for_each(|metrics| totals.add(metrics));
+        for metrics in engine.collect().await?.iter().flatten() {
+            if metrics.diverged() {
+                return Err(TrainError::Diverged { epoch: 0, from: batch + 1, to: batch + 1 });
+            }
+            totals.add(metrics);
+        }
         let here = batch_size.min(order.len() - batch * batch_size);
         logits.extend_from_slice(&engine.logits().await?[..here * CLASSES]);
         observer.progress(&Progress { epoch: 0, work: Work::Evaluate, batches: (batch + 1, batches), totals });

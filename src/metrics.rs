@@ -1,5 +1,7 @@
 //! What a batch and an epoch are judged by.
 
+use serde::{Deserialize, Serialize};
+
 /// The metrics of one batch, as the loss kernel writes them (`Metrics` in `shaders/cross_entropy.wgsl`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -23,7 +25,7 @@ impl BatchMetrics {
 
 /// Running totals over batches. Batches of training are all of one size, so that the mean over samples is also the mean
 /// over batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     loss_sum: f64,
     correct: u64,

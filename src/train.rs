@@ -4,6 +4,7 @@ use crate::data::{Split, epoch_order};
 use crate::engine::{Engine, Set, State, Work};
 use crate::gpu::GpuError;
 use crate::metrics::Totals;
+use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
 
@@ -15,6 +16,21 @@ pub struct Options {
     pub epochs: u32,
     /// Drives the shuffles.
     pub seed: u64,
+    /// Training steps between two checkpoints in the middle of an epoch; the end of an epoch is always one.
+    pub checkpoint_every: Option<usize>,
+}
+
+/// How far training has come. With the [`State`] at this point, seed and data it determines everything that follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs that are complete, validation included.
+    pub epochs: u32,
+    /// Batches done of the epoch after those.
+    pub batches: usize,
+    /// The metrics of these batches.
+    pub totals: Totals,
+    /// The time they took.
+    pub seconds: f64,
 }
 
 /// How an epoch went. Training figures are means over the epoch's full batches, taken while the parameters changed and with
@@ -25,6 +41,9 @@ pub struct EpochReport {
     pub epoch: u32,
     pub train: Totals,
     pub val: Totals,
+    /// What training took, and what validation took.
+    pub train_seconds: f64,
+    pub val_seconds: f64,
 }
 
 /// Where the loop is, told after every few batches.
@@ -46,7 +65,12 @@ pub trait Observer {
     /// Called after every epoch, with everything a checkpoint holds.
     fn epoch(&mut self, report: &EpochReport, state: &State) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// Asked after every few batches; `true` ends the loop with [`TrainError::Interrupted`].
+    /// Called in the middle of an epoch, every [`Options::checkpoint_every`] steps and before the loop stops early.
+    fn checkpoint(&mut self, _position: &Position, _state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+
+    /// Asked after every few batches; `true` ends the loop with [`TrainError::Interrupted`], after a checkpoint.
     fn stop(&self) -> bool {
         false
     }
@@ -103,46 +127,65 @@ impl Pace {
     }
 }
 
-/// Runs all batches of one pass and adds up their metrics.
-async fn pass<E: Engine>(
-    engine: &mut E,
+/// One pass over the data, or what is left of it.
+struct Pass<'a> {
     epoch: u32,
     work: Work,
+    /// Batches in all, and how many of them are done.
     batches: usize,
-    clock: &dyn Fn() -> Duration,
-    observer: &mut dyn Observer,
-) -> Result<Totals, TrainError> {
-    let mut totals = Totals::default();
-    let mut pace = Pace::new(clock());
-    let (mut queued, mut done) = (0, 0);
-    while done < batches {
-        if queued < batches && engine.in_flight() < Pace::IN_FLIGHT {
-            let next = batches.min(queued + pace.batches);
-            engine.submit(queued..next)?;
-            queued = next;
-            continue;
-        }
-        let finished = engine.collect().await?.unwrap_or_default();
-        pace.finished(clock(), finished.len());
-        let from = done + 1;
-        done += finished.len();
-        if finished.iter().any(|batch| batch.diverged()) {
-            return Err(TrainError::Diverged { epoch, from, to: done });
-        }
-        finished.iter().for_each(|batch| totals.add(batch));
-        observer.progress(&Progress { epoch, work, batches: (done, batches), totals });
-        if observer.stop() {
-            return Err(TrainError::Interrupted { epoch });
-        }
-    }
-    Ok(totals)
+    done: usize,
+    totals: Totals,
+    pace: Pace,
+    clock: &'a dyn Fn() -> Duration,
 }
 
-/// Trains epochs 1 to `options.epochs`. `clock` tells the time since any fixed moment.
+impl<'a> Pass<'a> {
+    fn new(epoch: u32, work: Work, batches: usize, clock: &'a dyn Fn() -> Duration) -> Self {
+        Self { epoch, work, batches, done: 0, totals: Totals::default(), pace: Pace::new(clock()), clock }
+    }
+
+    /// Runs the batches before `end` and adds up their metrics. Nothing is in flight afterwards, also where the observer asked
+    /// to stop before.
+    async fn run_to<E: Engine>(
+        &mut self,
+        end: usize,
+        engine: &mut E,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let mut queued = self.done;
+        self.pace.last = (self.clock)();
+        while self.done < end {
+            let stop = observer.stop();
+            if !stop && queued < end && engine.in_flight() < Pace::IN_FLIGHT {
+                let next = end.min(queued + self.pace.batches);
+                engine.submit(queued..next)?;
+                queued = next;
+                continue;
+            }
+            let Some(finished) = engine.collect().await? else { break };
+            self.pace.finished((self.clock)(), finished.len());
+            let from = self.done + 1;
+            self.done += finished.len();
+            if finished.iter().any(|batch| batch.diverged()) {
+                return Err(TrainError::Diverged { epoch: self.epoch, from, to: self.done });
+            }
+            finished.iter().for_each(|batch| self.totals.add(batch));
+            if !stop {
+                let batches = (self.done, self.batches);
+                observer.progress(&Progress { epoch: self.epoch, work: self.work, batches, totals: self.totals });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Trains from where `start` stands to the end of epoch `options.epochs`; the engine has the state that belongs to `start`.
+/// `clock` tells the time since any fixed moment.
 pub async fn fit<E: Engine>(
     engine: &mut E,
     split: &Split,
     options: &Options,
+    start: &Position,
     clock: &dyn Fn() -> Duration,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainError> {
@@ -150,17 +193,52 @@ pub async fn fit<E: Engine>(
     if batches == 0 {
         return Err(TrainError::TooFewImages { training: split.train.len(), batch_size: options.batch_size });
     }
-    for epoch in 1..=options.epochs {
+    let mut position = *start;
+    while position.epochs < options.epochs {
+        let epoch = position.epochs + 1;
+        let first_step = position.epochs as usize * batches;
         let order = epoch_order(&split.train, options.seed, epoch);
-        engine.begin(Set::Train, Work::Train, &order, (epoch - 1).wrapping_mul(batches as u32))?;
-        let train = pass(engine, epoch, Work::Train, batches, clock, observer).await?;
+        engine.begin(Set::Train, Work::Train, &order, first_step as u32)?; // the dropout counter may wrap
 
-        let val = evaluate(engine, Set::Train, &split.val, options.batch_size, epoch, clock, observer).await?;
+        let mut pass = Pass::new(epoch, Work::Train, batches, clock);
+        (pass.done, pass.totals) = (position.batches, position.totals);
+        let (began, before) = (clock(), position.seconds);
+        while pass.done < batches {
+            let end = match options.checkpoint_every {
+                Some(steps) => ((first_step + pass.done) / steps + 1) * steps - first_step,
+                None => batches,
+            };
+            pass.run_to(end.min(batches), engine, observer).await?;
+            let seconds = before + (clock() - began).as_secs_f64();
+            position = Position { epochs: position.epochs, batches: pass.done, totals: pass.totals, seconds };
+            if observer.stop() {
+                return Err(stop(engine, &position, observer).await);
+            }
+            if pass.done < batches {
+                observer.checkpoint(&position, &engine.state().await?).map_err(TrainError::Observer)?;
+            }
+        }
 
-        let state = engine.state().await?;
-        observer.epoch(&EpochReport { epoch, train, val }, &state).map_err(TrainError::Observer)?;
+        let began = clock();
+        let val = match evaluate(engine, Set::Train, &split.val, options.batch_size, epoch, clock, observer).await {
+            Err(TrainError::Interrupted { .. }) => return Err(stop(engine, &position, observer).await),
+            other => other?,
+        };
+        let (train_seconds, val_seconds) = (position.seconds, (clock() - began).as_secs_f64());
+        let report = EpochReport { epoch, train: position.totals, val, train_seconds, val_seconds };
+        observer.epoch(&report, &engine.state().await?).map_err(TrainError::Observer)?;
+        position = Position { epochs: epoch, ..Position::default() };
     }
     Ok(())
+}
+
+/// Lets the observer keep what there is, and says why the loop ends.
+async fn stop<E: Engine>(engine: &mut E, position: &Position, observer: &mut dyn Observer) -> TrainError {
+    match engine.state().await.map(|state| observer.checkpoint(position, &state)) {
+        Err(error) => error.into(),
+        Ok(Err(error)) => TrainError::Observer(error),
+        Ok(Ok(())) => TrainError::Interrupted { epoch: position.epochs + 1 },
+    }
 }
 
 /// Loss and accuracy over the images `order` of `set`, every one of them counted, without dropout. `epoch` only labels the
@@ -175,6 +253,7 @@ pub async fn evaluate<E: Engine>(
     observer: &mut dyn Observer,
 ) -> Result<Totals, TrainError> {
     engine.begin(set, Work::Evaluate, order, 0)?;
-    let batches = Work::Evaluate.batches(order.len(), batch_size);
-    pass(engine, epoch, Work::Evaluate, batches, clock, observer).await
+    let mut pass = Pass::new(epoch, Work::Evaluate, Work::Evaluate.batches(order.len(), batch_size), clock);
+    pass.run_to(pass.batches, engine, observer).await?;
+    if observer.stop() { Err(TrainError::Interrupted { epoch }) } else { Ok(pass.totals) }
 }

@@ -3,6 +3,7 @@
 use super::{Failure, tell};
 use mnist_wgpu::gpu::context::{is_software, kind};
 use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
+use mnist_wgpu::run;
 use std::str::FromStr;
 use wgpu::AdapterInfo;
 
@@ -35,15 +36,15 @@ impl FromStr for DeviceChoice {
 }
 
 /// Which device, and how it is used: the options of `train` and `eval`.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct DeviceArguments {
-    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name [default: auto]
+    #[arg(long)]
+    pub device: Option<DeviceChoice>,
 
     /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
     #[arg(long)]
-    variant: Option<Variant>,
+    pub variant: Option<Variant>,
 }
 
 /// The device that was chosen.
@@ -105,7 +106,7 @@ pub fn find(asked: &DeviceChoice) -> Result<Found, Failure> {
         _ => Some(pollster::block_on(Adapters::find())),
     };
     let infos: Vec<_> = adapters.iter().flat_map(Adapters::infos).collect();
-    let (choice, line) = choose(asked, &infos).map_err(|message| Failure::Failed(message.into()))?;
+    let (choice, line) = choose(asked, &infos).map_err(|message| Failure::saying(message))?;
     Ok(Found { choice, line, adapters })
 }
 
@@ -130,9 +131,22 @@ impl Found {
 
 /// Finds and opens the device that the user asked for, telling on stderr which; `None` is the CPU.
 pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
-    let found = find(&asked.device)?;
+    let found = find(asked.device.as_ref().unwrap_or(&DeviceChoice::Auto))?;
     tell(&found.line);
     found.open(asked.variant)
+}
+
+/// The device as a run's folder names it; `None` is the CPU.
+pub fn describe(context: Option<&Context>) -> run::Device {
+    match context {
+        Some(context) => run::Device {
+            name: context.info.name.clone(),
+            backend: Some(context.info.backend.to_string()),
+            driver: Some([&*context.info.driver, &*context.info.driver_info].join(" ").trim().into()),
+            variant: Some(context.variant.to_string()),
+        },
+        None => run::Device { name: "cpu".into(), backend: None, driver: None, variant: None },
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
-//! `eval`: loss and accuracy of a saved network.
+//! `eval`: how well a saved network judges a set of images, class by class.
 
 use super::dataset::{load, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
 use super::watch::{self, Bar};
 use super::{Failure, print, tell};
-use mnist_wgpu::checkpoint::{self, Checkpoint};
+use mnist_wgpu::checkpoint::{self, Checkpoint, Info};
 use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{COLS, Dataset, ROWS};
+use mnist_wgpu::data::{CLASSES, COLS, Dataset, ROWS, split};
 use mnist_wgpu::engine::{Engine, Set, Settings, State};
+use mnist_wgpu::evaluation::{Confusion, Judged, judge};
 use mnist_wgpu::gpu::{GpuEngine, drive};
-use mnist_wgpu::metrics::Totals;
-use mnist_wgpu::train::{EpochReport, Observer, Progress, TrainError, evaluate};
+use mnist_wgpu::run;
+use mnist_wgpu::train::{EpochReport, Observer, Progress, TrainError};
+use serde::Serialize;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -19,8 +21,9 @@ const BATCH_SIZE: usize = 200;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A network that `train` saved, or a state_dict that PyTorch saved as safetensors
-    checkpoint: PathBuf,
+    /// A run's folder, a network that `train` saved, or a state_dict that PyTorch saved as safetensors
+    #[arg(value_name = "RUN|FILE")]
+    network: PathBuf,
 
     #[command(flatten)]
     device: DeviceArguments,
@@ -28,14 +31,60 @@ pub struct Arguments {
     /// Folder with the four MNIST files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
+
+    /// Which images: the test set, or those that the network was validated or trained with
+    #[arg(long, value_enum, default_value_t = Part::Test)]
+    split: Part,
+
+    /// Print JSON for programs instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Test,
+    Val,
+    Train,
+}
+
+/// What `--json` prints. Fields keep their names and units from version to version; new ones may come.
+#[derive(Serialize)]
+struct Report<'a> {
+    network: String,
+    /// What the network was trained on, if its file says so, and what it was judged on.
+    trained_on: Option<&'a str>,
+    dataset: &'a str,
+    split: Part,
+    images: u64,
+    /// Mean cross-entropy.
+    loss: f64,
+    /// Shares in [0, 1], as those of the classes.
+    accuracy: f64,
+    classes: Vec<Class>,
+    /// `confusion[truth][guess]`
+    confusion: [[u64; CLASSES]; CLASSES],
+}
+
+#[derive(Serialize)]
+struct Class {
+    class: usize,
+    /// None where a share would be one of nothing.
+    precision: Option<f64>,
+    recall: Option<f64>,
+    f1: Option<f64>,
+    /// Images of this class.
+    support: u64,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Checkpoint { model, parameters, info } = checkpoint::load(&arguments.checkpoint)?;
+    let path = if arguments.network.is_dir() { arguments.network.join(run::MODEL) } else { arguments.network.clone() };
+    let Checkpoint { model, parameters, info, .. } = checkpoint::load(&path)?;
     if model.shapes()[0].0 != [1, ROWS, COLS] {
         let shape = &model.shapes()[0];
-        let message = format!("{} takes images of shape {shape}, MNIST's are (1, 28, 28)", arguments.checkpoint.display());
-        return Err(Failure::Failed(message.into()));
+        let message = format!("{} takes images of shape {shape}, MNIST's are (1, 28, 28)", path.display());
+        return Err(Failure::saying(message));
     }
     watch::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
@@ -46,45 +95,102 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &info {
         Some(info) => {
             let epochs = if info.epoch == 1 { "epoch" } else { "epochs" };
-            tell(format_args!("Network: {}, {} {epochs} on {}", arguments.checkpoint.display(), info.epoch, info.dataset));
+            tell(format_args!("Network: {}, {} {epochs} on {}", path.display(), info.epoch, info.dataset));
             if info.dataset != data.name {
                 tell(format_args!("         It was trained on {}, and is judged on {}.", info.dataset, data.name));
             }
         }
-        None => tell(format_args!(
-            "Network: {}, without our metadata: taken as the classic layers",
-            arguments.checkpoint.display()
-        )),
+        None => tell(format_args!("Network: {}, without our metadata: taken as the classic layers", path.display())),
     }
+    let (set, order) = images(arguments.split, &data, info.as_ref())?;
 
     let settings = Settings { batch_size: BATCH_SIZE, ..Settings::default() };
     let state = State { velocity: vec![0.0; parameters.len()], parameters };
-    let test = match &context {
+    let judged = match &context {
         Some(context) => {
             let engine = GpuEngine::new(context, &model, &data, settings)?;
-            drive::block_on(context, test(engine, &state, &data))
+            drive::block_on(context, judge_with(engine, &state, set, &order))
         }
-        None => pollster::block_on(test(CpuEngine::new(&model, &data, settings), &state, &data)),
+        None => pollster::block_on(judge_with(CpuEngine::new(&model, &data, settings), &state, set, &order)),
     };
-    let test = test.map_err(|error| match error {
+    let judged = judged.map_err(|error| match error {
         TrainError::Interrupted { .. } => Failure::Interrupted("interrupted".into()),
-        TrainError::Diverged { .. } => {
-            Failure::Failed("the network's outputs are not finite numbers: it has diverged".into())
-        }
+        TrainError::Diverged { .. } => Failure::saying("the network's outputs are not finite numbers: it has diverged"),
         error => error.into(),
     })?;
-    print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", test.loss(), test.accuracy()))?;
+    let labels = if set == Set::Test { &data.test.labels } else { &data.train.labels };
+    let labels: Vec<u8> = order.iter().map(|&image| labels[image as usize]).collect();
+    let confusion = Confusion::of(&judged.logits, &labels);
+    if arguments.json {
+        let report = Report {
+            network: path.display().to_string(),
+            trained_on: info.as_ref().map(|info| info.dataset.as_str()),
+            dataset: &data.name,
+            split: arguments.split,
+            images: judged.totals.count(),
+            loss: judged.totals.loss(),
+            accuracy: judged.totals.accuracy(),
+            classes: (0..CLASSES).map(|class| class_of(&confusion, class)).collect(),
+            confusion: confusion.counts,
+        };
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        print(&text(arguments.split, &judged, &confusion))?;
+    }
     warn_if_synthetic(&data);
     Ok(())
 }
 
-async fn test<E: Engine>(mut engine: E, state: &State, data: &Dataset) -> Result<Totals, TrainError> {
+/// Which images of which set `part` means, to the network that `info` describes.
+fn images(part: Part, data: &Dataset, info: Option<&Info>) -> Result<(Set, Vec<u32>), Failure> {
+    if let Part::Test = part {
+        return Ok((Set::Test, (0..data.test.len() as u32).collect()));
+    }
+    let Some(info) = info else {
+        let message = "the file does not say which images it was validated with, so only `--split test` can be judged";
+        return Err(Failure::saying(message));
+    };
+    let parts = split(data.train.len(), info.val_fraction, info.seed);
+    Ok((Set::Train, if let Part::Val = part { parts.val } else { parts.train }))
+}
+
+async fn judge_with<E: Engine>(mut engine: E, state: &State, set: Set, order: &[u32]) -> Result<Judged, TrainError> {
     engine.set_state(state)?;
-    let order: Vec<u32> = (0..data.test.len() as u32).collect();
     let mut watcher = Watcher(Bar::new(""));
-    let totals = evaluate(&mut engine, Set::Test, &order, BATCH_SIZE, 0, &watch::clock, &mut watcher).await;
+    let judged = judge(&mut engine, set, order, BATCH_SIZE, &mut watcher).await;
     watcher.0.clear();
-    totals
+    judged
+}
+
+fn class_of(confusion: &Confusion, class: usize) -> Class {
+    let (precision, recall, f1) = (confusion.precision(class), confusion.recall(class), confusion.f1(class));
+    Class { class, precision, recall, f1, support: confusion.support(class) }
+}
+
+/// The figures as the notebook prints them, then a table of the classes and the confusion matrix.
+fn text(part: Part, judged: &Judged, confusion: &Confusion) -> String {
+    let totals = &judged.totals;
+    let set = match part {
+        Part::Test => "test",
+        Part::Val => "validation",
+        Part::Train => "training",
+    };
+    let mut text = format!("Loss on {set} set:{:.6} Accuracy on {set} set: {:.6}\n", totals.loss(), totals.accuracy());
+    text += "\nclass  precision  recall      f1  images\n";
+    let share = |share: Option<f64>| share.map_or("-".to_string(), |share| format!("{share:.4}"));
+    for class in (0..CLASSES).map(|class| class_of(confusion, class)) {
+        let (precision, recall, f1) = (share(class.precision), share(class.recall), share(class.f1));
+        text += &format!("{:>5}  {precision:>9}  {recall:>6}  {f1:>6}  {:>6}\n", class.class, class.support);
+    }
+    text += "\ntruth \\ guess";
+    (0..CLASSES).for_each(|guess| text += &format!(" {guess:>5}"));
+    for (truth, guesses) in confusion.counts.iter().enumerate() {
+        text += &format!("\n{truth:>13}");
+        for &count in guesses {
+            text += &if count > 0 { format!(" {count:>5}") } else { "     .".to_string() };
+        }
+    }
+    text + "\n"
 }
 
 struct Watcher(Bar);

@@ -6,6 +6,7 @@ mod device;
 mod devices;
 mod eval;
 mod train;
+mod values;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,10 @@ pub enum Failure {
 }
 
 impl Failure {
+    pub fn saying(message: impl Into<String>) -> Self {
+        Failure::Failed(message.into().into())
+    }
+
     pub fn message(&self) -> Option<String> {
         match self {
             Failure::Failed(error) => Some(error.to_string()),

@@ -16,6 +16,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use idx::Fault;
+use sha2::{Digest, Sha256};
 pub use split::{Split, epoch_order, split};
 use staging::Staging;
 pub use synthetic::synthetic;
@@ -80,6 +81,17 @@ pub struct Dataset {
     pub train: Images,
     /// 10,000 images to test with.
     pub test: Images,
+}
+
+impl Dataset {
+    /// SHA-256 of all pixels and labels, in hexadecimal: training pixels, training labels, test pixels, test labels.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [&self.train.pixels, &self.train.labels, &self.test.pixels, &self.test.labels] {
+            hash.update(part);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Where to look for the dataset, in this order.

@@ -9,7 +9,7 @@ mod peak;
 mod report;
 
 use super::device::{self, Choice, DeviceChoice};
-use super::{Failure, print, tell};
+use super::{Failure, print, tell, values};
 use mnist_wgpu::files;
 use mnist_wgpu::gpu::{Adapters, Variant};
 use report::{Host, Measured, Report};
@@ -29,11 +29,11 @@ pub struct Arguments {
     variant: Option<Variant>,
 
     /// Images per training step, several with commas between them
-    #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = super::train::batch_size, allow_negative_numbers = true)]
+    #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = values::batch_size, allow_negative_numbers = true)]
     batch_size: Vec<u32>,
 
     /// How long to measure each batch size
-    #[arg(long, default_value_t = 5, value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 5, value_parser = values::seconds, allow_negative_numbers = true)]
     seconds: u64,
 
     /// Also the time of each dispatch, where the GPU has timestamps
@@ -66,10 +66,6 @@ impl FromStr for Devices {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.trim().eq_ignore_ascii_case("all") { Ok(Devices::All) } else { text.parse().map(Devices::One) }
     }
-}
-
-fn seconds(text: &str) -> Result<u64, String> {
-    super::train::whole(text, 1..=3600)
 }
 
 /// Why there is no result.

@@ -1,0 +1,265 @@
+//! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
+
+mod session;
+
+use super::dataset::{load, load_again};
+use super::device::{self, DeviceArguments, DeviceChoice};
+use super::{Failure, tell, values, watch};
+use mnist_wgpu::checkpoint::{self, Checkpoint, CheckpointError};
+use mnist_wgpu::cpu::CpuEngine;
+use mnist_wgpu::data::{CLASSES, COLS, Dataset, Origin, ROWS, split};
+use mnist_wgpu::engine::{Settings, State, Work};
+use mnist_wgpu::gpu::{Context, GpuEngine, Variant, drive};
+use mnist_wgpu::model::Model;
+use mnist_wgpu::ops::sgd::Sgd;
+use mnist_wgpu::run::{self, Config, Run, RunError};
+use mnist_wgpu::train::Position;
+use session::Session;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    device: DeviceArguments,
+
+    /// Folder with the four MNIST files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+
+    /// Passes over the training images [default: 10, or with --resume those that the run was to have]
+    #[arg(long, value_parser = values::epochs, allow_negative_numbers = true)]
+    epochs: Option<u32>,
+
+    /// Images per training step, at most 4096
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = values::batch_size, allow_negative_numbers = true)]
+    batch_size: u32,
+
+    /// Learning rate
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = values::positive, allow_negative_numbers = true)]
+    lr: f64,
+
+    /// Momentum of SGD, in [0, 1)
+    #[arg(long, default_value_t = 0.9, value_parser = values::below_one, allow_negative_numbers = true)]
+    momentum: f64,
+
+    /// Plain momentum instead of Nesterov's
+    #[arg(long)]
+    no_nesterov: bool,
+
+    /// Probability of zeroing a feature before the last layer, in [0, 1)
+    #[arg(long, default_value_t = 0.5, value_name = "P", value_parser = values::below_one, allow_negative_numbers = true)]
+    dropout: f64,
+
+    /// Drives initialisation, split, shuffles and dropout: the same seed on the same device gives the same bits
+    #[arg(long, default_value_t = 0, value_parser = values::seed, allow_negative_numbers = true)]
+    seed: u64,
+
+    /// Share of the training images held out for validation, in (0, 1)
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
+    val_fraction: f64,
+
+    /// Folder of the run, for the network, its settings, figures and pictures [default: a new one, runs/DATE-NAME]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+
+    /// Write into --out although something is there; an earlier run in it is lost
+    #[arg(long, requires = "out")]
+    force: bool,
+
+    /// Go on with the run in this folder, to the very bits it would have reached
+    #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS)]
+    resume: Option<PathBuf>,
+
+    /// Save every N steps, too, so that a crash costs no more than these; an epoch's end and Ctrl-C always save
+    #[arg(long, value_name = "N", value_parser = values::steps, allow_negative_numbers = true)]
+    checkpoint_every: Option<usize>,
+}
+
+/// What a resumed run has from its own folder.
+const SETTINGS: [&str; 9] =
+    ["batch_size", "lr", "momentum", "no_nesterov", "dropout", "seed", "val_fraction", "out", "force"];
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.resume {
+        Some(folder) => resume(arguments, folder),
+        None => begin(arguments),
+    }
+}
+
+fn begin(arguments: &Arguments) -> Result<(), Failure> {
+    // What can be wrong is found out before anything takes long.
+    let training = run::Training {
+        epochs: arguments.epochs.unwrap_or(10),
+        batch_size: arguments.batch_size,
+        learning_rate: arguments.lr,
+        momentum: arguments.momentum,
+        nesterov: !arguments.no_nesterov,
+        dropout: arguments.dropout,
+        seed: arguments.seed,
+        val_fraction: arguments.val_fraction,
+    };
+    let model = model_of(&training)?;
+    let run = match &arguments.out {
+        Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => {
+            return Err(Failure::Usage(format!(
+                "`--out {}`: expected the name of a folder; the network will be {} in it",
+                folder.display(),
+                run::MODEL
+            )));
+        }
+        Some(folder) => Run::check(folder, arguments.force)?,
+        None => Run::check(&new_folder(), false)?,
+    };
+    watch::catch_interrupts()?;
+    let context = device::open(&arguments.device)?;
+    let data = load(arguments.data_dir.clone())?;
+    if watch::interrupted() {
+        return Err(Failure::Interrupted("interrupted; nothing was saved yet".into()));
+    }
+    check_split(&data, &training)?;
+
+    let config = Config { training, data: described(&data), device: device::describe(context.as_ref()), program: program() };
+    run.create(&config)?;
+    if let Err(error) = run.point_latest() {
+        tell(format_args!("Note: {error}")); // a convenience, not worth a run
+    }
+    let parameters = model.init(config.training.seed);
+    let state = State { velocity: vec![0.0; parameters.len()], parameters };
+    let session = Session::new(run, config, &model, &data, Position::default(), arguments.checkpoint_every)?;
+    on_device(context.as_ref(), session, &state)
+}
+
+fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
+    let run = Run { folder: run::resolve(folder) };
+    let mut config = run.config()?;
+    let path = run.path(run::LAST);
+    let Checkpoint { model, parameters, resume, .. } = checkpoint::load(&path).map_err(|error| match error {
+        CheckpointError::Read { .. } => {
+            Failure::saying(format!("{error}; there is nothing to go on from: begin the run anew"))
+        }
+        error => Failure::from(error),
+    })?;
+    let Some(checkpoint::Resume { velocity, position }) = resume else {
+        let message = format!("{}: holds no optimizer's state, so that it is no checkpoint to go on from", path.display());
+        return Err(Failure::saying(message));
+    };
+    if model != model_of(&config.training)? {
+        return Err(RunError::Content {
+            path: run.path(run::CONFIG),
+            problem: format!("does not describe the network in {}", path.display()),
+        }
+        .into());
+    }
+    config.training.epochs = arguments.epochs.unwrap_or(config.training.epochs);
+    let position_epochs = position.epochs;
+    if config.training.epochs < position_epochs {
+        let message = format!(
+            "`--epochs {}`: the run has {position_epochs} epochs already; give at least as many",
+            config.training.epochs
+        );
+        return Err(Failure::Usage(message));
+    }
+
+    watch::catch_interrupts()?;
+    let context = device::open(&device_again(&arguments.device, &config.device)?)?;
+    let now = device::describe(context.as_ref());
+    if now != config.device {
+        tell("      The run began on another device or driver: it goes on well, but not to the same bits.");
+    }
+    let data = load_again(arguments.data_dir.clone(), &config.data)?;
+    if watch::interrupted() {
+        return Err(Failure::Interrupted("interrupted; the run is as it was".into()));
+    }
+    check_split(&data, &config.training)?;
+
+    let session = Session::new(run, config, &model, &data, position, arguments.checkpoint_every)?;
+    session.keep_config()?;
+    on_device(context.as_ref(), session, &State { parameters, velocity })
+}
+
+fn on_device(context: Option<&Context>, session: Session, state: &State) -> Result<(), Failure> {
+    let settings = settings_of(session.training());
+    match context {
+        Some(context) => {
+            tell("Preparing the GPU: compiling kernels, uploading images.");
+            let engine = GpuEngine::new(context, session.model, session.data, settings)?;
+            drive::block_on(context, session.run(engine, state))
+        }
+        None => pollster::block_on(async {
+            let engine = CpuEngine::new(session.model, session.data, settings);
+            session.run(engine, state).await
+        }),
+    }
+}
+
+fn model_of(training: &run::Training) -> Result<Model, Failure> {
+    Ok(Model::new([1, ROWS, COLS], Model::classic_layers(training.dropout as f32), CLASSES)?)
+}
+
+fn settings_of(training: &run::Training) -> Settings {
+    Settings {
+        batch_size: training.batch_size as usize,
+        sgd: Sgd { lr: training.learning_rate as f32, momentum: training.momentum as f32, nesterov: training.nesterov },
+        seed: training.seed,
+        fuse: true,
+    }
+}
+
+/// Refuses a split that leaves nothing to train or to validate with.
+fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
+    let parts = split(data.train.len(), training.val_fraction, training.seed);
+    if parts.val.is_empty() {
+        return Err(Failure::Usage("no image is held out for validation; use a larger `--val-fraction`".into()));
+    }
+    let batch_size = training.batch_size as usize;
+    if Work::Train.batches(parts.train.len(), batch_size) == 0 {
+        let error = mnist_wgpu::train::TrainError::TooFewImages { training: parts.train.len(), batch_size };
+        return Err(Failure::Usage(error.to_string()));
+    }
+    Ok(())
+}
+
+fn described(data: &Dataset) -> run::Data {
+    run::Data {
+        name: data.name.clone(),
+        folder: match &data.origin {
+            Origin::Directory(folder) | Origin::Downloaded(folder) => {
+                Some(std::path::absolute(folder).unwrap_or(folder.clone()))
+            }
+            Origin::Synthetic { .. } => None,
+        },
+        training_images: data.train.len(),
+        test_images: data.test.len(),
+        sha256: data.sha256(),
+    }
+}
+
+fn program() -> run::Program {
+    let now = jiff::Timestamp::now();
+    let started = now.round(jiff::Unit::Second).unwrap_or(now).to_string();
+    run::Program { version: env!("CARGO_PKG_VERSION").into(), started }
+}
+
+/// The device that the user names, or else the one that the run was on.
+fn device_again(asked: &DeviceArguments, before: &run::Device) -> Result<DeviceArguments, Failure> {
+    let mut again = asked.clone();
+    if again.device.is_none() {
+        again.device = Some(match before.name.as_str() {
+            "cpu" => DeviceChoice::Cpu,
+            name => DeviceChoice::Name(name.to_lowercase()),
+        });
+        if again.variant.is_none() {
+            let variant = before.variant.as_deref().map(str::parse::<Variant>).transpose();
+            again.variant = variant.map_err(|error| Failure::saying(format!("{}: variant: {error}", run::CONFIG)))?;
+        }
+    }
+    Ok(again)
+}
+
+/// A folder that is not there yet: today's date and a name that one can remember and say.
+fn new_folder() -> PathBuf {
+    let date = jiff::Zoned::now().date();
+    let name = || petname::petname(2, "-").unwrap_or_else(|| std::process::id().to_string());
+    let names = std::iter::repeat_with(|| Path::new(run::RUNS).join(format!("{date}-{}", name())));
+    names.take(100).find(|folder| !folder.exists()).unwrap_or_else(|| Path::new(run::RUNS).join(date.to_string()))
+}
