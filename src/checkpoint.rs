@@ -1,6 +1,7 @@
 //! Checkpoints: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved from PyTorch
 //! can stand in for.
 
+use crate::engine::State;
 use crate::files;
 use crate::model::{Layer, Model, ModelError, Parameter};
 use crate::train::Position;
@@ -97,9 +98,24 @@ pub enum CheckpointError {
     Tensor { path: PathBuf, name: String, expected: String, found: String },
 }
 
-/// Writes the parameters `arena` of `model` to `path`, and with `resume` what it takes to go on: beside it first, then renamed, so
-/// that `path` is at any time either what it was or complete.
-pub fn save(
+/// Writes the parameters `arena` of `model` to `path`: beside it first, then renamed, so that `path` is at any time either
+/// what it was or complete.
+pub fn save(path: &Path, model: &Model, arena: &[f32], info: &Info) -> Result<(), CheckpointError> {
+    write(path, model, arena, info, None)
+}
+
+/// The same with all that it takes to go on: `state`, which belongs to `position`.
+pub fn save_state(
+    path: &Path,
+    model: &Model,
+    state: &State,
+    info: &Info,
+    position: &Position,
+) -> Result<(), CheckpointError> {
+    write(path, model, &state.parameters, info, Some((position, &state.velocity)))
+}
+
+fn write(
     path: &Path,
     model: &Model,
     arena: &[f32],

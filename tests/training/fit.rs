@@ -4,7 +4,7 @@ use mnist_wgpu::data::{Split, epoch_order};
 use mnist_wgpu::engine::{Engine, Set, State, Work};
 use mnist_wgpu::gpu::GpuError;
 use mnist_wgpu::metrics::BatchMetrics;
-use mnist_wgpu::train::{EpochReport, Observer, Options, Progress, TrainError, evaluate, fit};
+use mnist_wgpu::train::{EpochReport, Observer, Options, Position, Progress, TrainError, evaluate, fit};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::error::Error;
@@ -82,9 +82,10 @@ impl Engine for Notes {
     }
 }
 
-/// Collects reports; stops after some calls of `progress`; fails on some epoch.
+/// Collects reports and checkpoints; stops after some calls of `progress`; fails on some epoch.
 #[derive(Default)]
 struct Watcher {
+    checkpoints: Vec<Position>,
     reports: Vec<(EpochReport, State)>,
     progress: Vec<Progress>,
     stop_after: Option<usize>,
@@ -101,6 +102,11 @@ impl Observer for Watcher {
         if self.fail_in == Some(report.epoch) { Err("the disk is full".into()) } else { Ok(()) }
     }
 
+    fn checkpoint(&mut self, position: &Position, _: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.checkpoints.push(*position);
+        Ok(())
+    }
+
     fn stop(&self) -> bool {
         self.stop_after.is_some_and(|calls| self.progress.len() >= calls)
     }
@@ -111,16 +117,27 @@ fn parts() -> Split {
     Split { train: (0..103).collect(), val: (103..114).collect() }
 }
 
-const OPTIONS: Options = Options { batch_size: BATCH, epochs: 3, seed: 5 };
+const OPTIONS: Options = Options { batch_size: BATCH, epochs: 3, seed: 5, checkpoint_every: None };
 
 /// Trains with a clock on which every look takes `tick`.
 fn run(engine: &mut Notes, parts: &Split, watcher: &mut Watcher, tick: Duration) -> Result<(), TrainError> {
+    run_from(&Position::default(), &OPTIONS, engine, parts, watcher, tick)
+}
+
+fn run_from(
+    start: &Position,
+    options: &Options,
+    engine: &mut Notes,
+    parts: &Split,
+    watcher: &mut Watcher,
+    tick: Duration,
+) -> Result<(), TrainError> {
     let looks = Cell::new(0);
     let clock = || {
         looks.set(looks.get() + 1);
         tick * looks.get()
     };
-    pollster::block_on(fit(engine, parts, &OPTIONS, &clock, watcher))
+    pollster::block_on(fit(engine, parts, options, start, &clock, watcher))
 }
 
 const QUICK: Duration = Duration::from_micros(10);
@@ -213,6 +230,54 @@ fn an_interrupt_ends_training_in_the_epoch_it_came_in() {
         assert!(matches!(error, TrainError::Interrupted { epoch } if epoch == want), "{error}");
         assert_eq!((watcher.progress.len(), watcher.reports.len()), (stop_after, want as usize - 1), "nothing after it");
     }
+}
+
+/// Batches of training that were submitted, over all passes, as (epoch's first step, batch).
+fn trained(engine: &Notes) -> Vec<(u32, usize)> {
+    let passes = engine.begun.iter().filter(|begun| begun.work == Work::Train);
+    passes.flat_map(|pass| pass.batches.iter().cloned().flatten().map(|batch| (pass.first_step, batch))).collect()
+}
+
+#[test]
+fn an_interrupted_run_taken_up_where_it_stopped_does_every_batch_once_and_reports_the_same() {
+    let (mut engine, mut unbroken) = (Notes::default(), Watcher::default());
+    run(&mut engine, &parts(), &mut unbroken, QUICK).expect("all epochs");
+    let all = trained(&engine);
+    for stop_after in 1..=unbroken.progress.len() {
+        let mut before = Watcher { stop_after: Some(stop_after), ..Watcher::default() };
+        let mut engine = Notes::default();
+        run(&mut engine, &parts(), &mut before, QUICK).expect_err("interrupted");
+        assert!(engine.finished.is_empty(), "the state was read while batches were in flight");
+        let position = *before.checkpoints.last().expect("a checkpoint before it stops");
+        let (mut rest, mut after) = (Notes::default(), Watcher::default());
+        run_from(&position, &OPTIONS, &mut rest, &parts(), &mut after, QUICK).expect("the other epochs");
+        assert_eq!([trained(&engine), trained(&rest)].concat(), all, "stopped at {position:?}");
+        let reports =
+            |watcher: &Watcher| -> Vec<_> { watcher.reports.iter().map(|(r, _)| (r.epoch, r.train, r.val)).collect() };
+        assert_eq!([reports(&before), reports(&after)].concat(), reports(&unbroken), "stopped at {position:?}");
+    }
+}
+
+#[test]
+fn checkpoints_come_every_so_many_steps_of_training_as_a_whole() {
+    let (mut engine, mut watcher) = (Notes::default(), Watcher::default());
+    let options = Options { checkpoint_every: Some(10), ..OPTIONS };
+    run_from(&Position::default(), &options, &mut engine, &parts(), &mut watcher, QUICK).expect("all epochs");
+    // 25 batches an epoch; what falls on the end of an epoch is its report.
+    let steps: Vec<_> = watcher.checkpoints.iter().map(|p| p.epochs as usize * 25 + p.batches).collect();
+    assert_eq!(steps, [10, 20, 30, 40, 60, 70]);
+    for position in &watcher.checkpoints {
+        assert_eq!(position.totals.count() as usize, position.batches * BATCH);
+    }
+}
+
+#[test]
+fn the_time_of_an_interrupted_epoch_counts_both_parts() {
+    let start = Position { epochs: 1, batches: 5, seconds: 1000.0, ..Position::default() };
+    let mut watcher = Watcher::default();
+    run_from(&start, &OPTIONS, &mut Notes::default(), &parts(), &mut watcher, QUICK).expect("the other epochs");
+    let seconds: Vec<_> = watcher.reports.iter().map(|(report, _)| report.train_seconds).collect();
+    assert!((1000.0..1001.0).contains(&seconds[0]) && (0.0..1.0).contains(&seconds[1]), "{seconds:?}");
 }
 
 #[test]

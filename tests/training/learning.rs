@@ -7,7 +7,7 @@ use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::{Set, Settings, State};
 use mnist_wgpu::metrics::{BatchMetrics, Totals};
 use mnist_wgpu::ops::sgd::Sgd;
-use mnist_wgpu::train::{EpochReport, Observer, Options, fit};
+use mnist_wgpu::train::{EpochReport, Observer, Options, Position, fit};
 use std::error::Error;
 use std::time::Duration;
 
@@ -70,10 +70,10 @@ fn learns_digits(engine: &mut Any, data: &Dataset) {
     let untrained = totals(&engine.evaluate(Set::Test, &first(HELD_OUT)));
 
     let parts = split(data.train.len(), 0.1, settings.seed);
-    let options = Options { batch_size: settings.batch_size, epochs: EPOCHS, seed: settings.seed };
+    let options = Options { batch_size: settings.batch_size, epochs: EPOCHS, seed: settings.seed, checkpoint_every: None };
     let mut reports = Reports::default();
     engine
-        .wait(async |engine| fit(engine, &parts, &options, &|| Duration::ZERO, &mut reports).await)
+        .wait(async |engine| fit(engine, &parts, &options, &Position::default(), &|| Duration::ZERO, &mut reports).await)
         .unwrap_or_else(|e| panic!("{e}"));
     let trained = totals(&engine.evaluate(Set::Test, &first(HELD_OUT)));
 

@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
     /// Saves what a resumed run goes on from.
     fn keep_last(&mut self, position: &Position, state: &State) -> Outcome {
         let (path, info) = (self.run.path(run::LAST), self.info(position.epochs));
-        checkpoint::save(&path, self.model, &state.parameters, &info, Some((position, &state.velocity)))?;
+        checkpoint::save_state(&path, self.model, state, &info, position)?;
         self.position = *position;
         Ok(())
     }
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
         let kept = || -> Outcome {
             self.run.write_history(&self.rows)?;
             if best {
-                checkpoint::save(&self.run.path(run::MODEL), self.model, &state.parameters, &self.info(row.epoch), None)?;
+                checkpoint::save(&self.run.path(run::MODEL), self.model, &state.parameters, &self.info(row.epoch))?;
             }
             Ok(())
         };

@@ -1,0 +1,59 @@
+//! Choosing a device, and machines without one.
+
+use crate::harness::*;
+use tempfile::tempdir;
+
+#[test]
+fn an_unknown_device_gets_the_list_of_those_there_are() {
+    let devices = run_alone(&["devices"]).expect(0, &[]).stdout;
+    // A device's line begins with its number.
+    let names =
+        devices.lines().filter_map(|line| line.trim_start().split_once("  ").filter(|(n, _)| n.parse::<u32>().is_ok()));
+    let names: Vec<&str> = names.map(|(_, name)| name).collect();
+    for asked in ["99", "no such device"] {
+        let (folder, _) = folder_with_run();
+        let ended = run(program(folder.path()).args(["train", "--device", asked])).expect(1, &[asked, "\n  cpu"]);
+        for name in &names {
+            assert!(ended.stderr.contains(name), "{name:?} is not in {}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("Data:"), "data was loaded for nothing: {}", ended.stderr);
+        untouched(&folder);
+    }
+}
+
+#[test]
+fn devices_marks_what_auto_takes() {
+    let devices = run_alone(&["devices"]).expect(0, &[]).stdout;
+    // Each adapter has two lines, the name and what it is; the CPU's line is the last.
+    let lines: Vec<&str> = devices.lines().collect();
+    let (cpu, adapters) = lines.split_last().unwrap();
+    assert!(cpu.starts_with("cpu  ") && adapters.len() % 2 == 0, "{devices}");
+    let taken = adapters.chunks(2).position(|adapter| !adapter[1].contains("software rasteriser"));
+    for (index, adapter) in adapters.chunks(2).enumerate() {
+        assert_eq!(adapter[1].ends_with("  <- auto"), taken == Some(index), "{devices}");
+    }
+    assert_eq!(cpu.ends_with("  <- auto"), taken.is_none(), "{devices}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_any_gpu_devices_says_what_to_install() {
+    let folder = tempdir().unwrap();
+    let ended = run(without_gpu(&mut program(folder.path())).arg("devices")).expect(0, &["Vulkan", "install"]);
+    assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
+    assert!(ended.stdout.starts_with("cpu ") && ended.stdout.ends_with("<- auto\n"), "{}", ended.stdout);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_any_gpu_asking_for_one_fails_and_auto_takes_the_cpu() {
+    let (folder, _) = folder_with_run();
+    let ended = run(without_gpu(&mut program(folder.path())).args(["train", "--device", "gpu"]));
+    ended.expect(1, &["no GPU", "install", "--device cpu"]);
+    let ended = run(without_gpu(&mut program(folder.path())).args(["train", "--device", "0"]));
+    ended.expect(1, &["no device number 0", "\n  cpu"]);
+    untouched(&folder);
+    let ended = run(without_gpu(&mut program(folder.path())).arg("eval").arg(&trained().0).args(["--device", "auto"]));
+    let ended = ended.expect(0, &["Device: the CPU", "no GPU found"]);
+    assert_eq!(masked(ended.first_line()), TEST);
+}

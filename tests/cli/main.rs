@@ -1,0 +1,10 @@
+//! The command line's promises, kept by the program itself: what it prints and where, its exit codes, and that whatever goes
+//! wrong is named and costs nobody a model.
+
+mod devices;
+mod eval;
+mod harness;
+mod interruptions;
+mod resume;
+mod train;
+mod usage;

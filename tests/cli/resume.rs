@@ -1,0 +1,147 @@
+//! `train --resume`: an interrupted run goes on to the very bits that an uninterrupted one reaches.
+
+use crate::harness::*;
+use mnist_wgpu::checkpoint;
+use std::fs;
+use std::path::Path;
+use tempfile::tempdir;
+
+/// A run as short as can be: 30 steps an epoch.
+fn short<'a>(epochs: &'a str, out: &'a str) -> Vec<&'a str> {
+    let settings = ["--seed", "3", "--data-dir", data_folder().to_str().unwrap()];
+    [&SHORT[..], &settings, &["--epochs", epochs, "--out", out]].concat()
+}
+
+/// Names of the files whose content depends on nothing but the settings.
+const SAME: [&str; 2] = ["model.safetensors", "last.safetensors"];
+
+#[track_caller]
+fn assert_same_run(folder: &Path, run: &str, other: &str) {
+    for name in SAME {
+        let read = |run: &str| fs::read(folder.join(run).join(name)).unwrap();
+        assert!(read(run) == read(other), "{name} of {run} and {other} differ");
+    }
+    // The figures, too, but for the time they took.
+    let figures = |run: &str| -> Vec<String> {
+        let text = fs::read_to_string(folder.join(run).join("metrics.csv")).unwrap();
+        text.lines().map(|line| line.split(',').take(5).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert_eq!(figures(run), figures(other));
+}
+
+#[test]
+fn a_run_of_one_epoch_resumed_for_two_more_is_a_run_of_three() {
+    let folder = tempdir().unwrap();
+    let whole = run(program(folder.path()).args(short("3", "whole"))).expect(0, &[]);
+    run(program(folder.path()).args(short("1", "parts"))).expect(0, &[]);
+    let rest = run(program(folder.path()).args(["train", "--resume", "parts", "--epochs", "3"]));
+    let rest = rest.expect(0, &["Run: parts, after epoch 1", "Device: the CPU"]);
+    assert!(whole.stdout.ends_with(&rest.stdout), "{}", rest.stdout);
+    assert!(rest.stdout.starts_with("-------------\nEpoch 2:\n"), "{}", rest.stdout);
+    assert_same_run(folder.path(), "whole", "parts");
+    assert!(fs::read_to_string(folder.path().join("parts/config.toml")).unwrap().contains("epochs = 3"));
+
+    // Nothing is left to train: it only tests again.
+    let again = run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &[]);
+    assert_eq!(again.stdout.trim_end(), whole.last_line());
+    assert_same_run(folder.path(), "whole", "parts");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_interrupted_in_the_middle_of_an_epoch_goes_on_to_the_same_bits() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("2", "whole"))).expect(0, &[]);
+    let mut running = Running::start(folder.path(), &short("2", "parts"));
+    running.wait_for("Run: parts");
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    running.interrupt();
+    running.end().expect(130, &["Stopping", "train --resume parts"]);
+    let resumed = run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &[]);
+    assert!(!resumed.stderr.contains("another device"), "{}", resumed.stderr);
+    assert_same_run(folder.path(), "whole", "parts");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("2", "whole"))).expect(0, &[]);
+    let mut running = Running::start(folder.path(), &[&short("2", "parts")[..], &["--checkpoint-every", "7"]].concat());
+    running.wait_for("Run: parts");
+    let last = folder.path().join("parts/last.safetensors");
+    let saved = || checkpoint::load(&last).ok().and_then(|checkpoint| checkpoint.resume);
+    while saved().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let position = saved().unwrap().position;
+    assert_eq!((position.epochs as usize * 30 + position.batches) % 7, 0, "{position:?}");
+    assert!(position.epochs == 0 && position.batches > 0, "it was killed too late: {position:?}");
+    run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &["batches of epoch 1"]);
+    assert_same_run(folder.path(), "whole", "parts");
+}
+
+#[test]
+fn what_cannot_be_resumed_is_named() {
+    let (path, _) = trained();
+    let folder = tempdir().unwrap();
+    let resume = |name: &str| run(program(folder.path()).args(["train", "--device", "cpu", "--resume", name]));
+    resume("missing").expect(1, &["missing/config.toml", "one that `train` made"]);
+
+    let copy = |name: &str, without: &[&str]| {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        for file in files(path).iter().filter(|file| !without.contains(&file.as_str())) {
+            fs::copy(path.join(file), folder.path().join(name).join(file)).unwrap();
+        }
+        folder.path().join(name)
+    };
+    copy("no-last", &["last.safetensors"]);
+    resume("no-last").expect(1, &["no-last/last.safetensors", "begin the run anew"]);
+
+    let weights_only = copy("weights-only", &[]);
+    fs::copy(path.join("model.safetensors"), weights_only.join("last.safetensors")).unwrap();
+    resume("weights-only").expect(1, &["last.safetensors", "no optimizer's state"]);
+
+    let gap = copy("gap", &[]);
+    let rows = fs::read_to_string(path.join("metrics.csv")).unwrap();
+    fs::write(gap.join("metrics.csv"), rows.lines().next().unwrap()).unwrap();
+    resume("gap").expect(1, &["gap/metrics.csv", "a row for each of the epochs 1 to 2"]);
+
+    let garbled = copy("garbled", &[]);
+    fs::write(garbled.join("config.toml"), "epochs = many").unwrap();
+    resume("garbled").expect(1, &["garbled/config.toml"]);
+
+    copy("done", &[]);
+    let fewer = run(program(folder.path()).args(["train", "--resume", "done", "--epochs", "1"]));
+    fewer.expect(2, &["--epochs 1", "2 epochs already"]);
+}
+
+#[test]
+fn other_images_than_the_runs_are_refused() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    let config = folder.path().join("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let (before, after) = text.split_once("sha256 = \"").unwrap();
+    fs::write(&config, format!("{before}sha256 = \"0{after}")).unwrap();
+    let before = fs::read(folder.path().join("run/last.safetensors")).unwrap();
+    let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2"]));
+    ended.expect(1, &["other images", "custom", "cli-data", "--data-dir"]);
+    assert!(fs::read(folder.path().join("run/last.safetensors")).unwrap() == before);
+}
+
+#[test]
+fn a_run_without_a_name_gets_one_and_latest_points_at_it() {
+    let folder = tempdir().unwrap();
+    let unnamed: Vec<_> = short("1", "").into_iter().take_while(|argument| *argument != "--out").collect();
+    let ended = run(program(folder.path()).args(unnamed)).expect(0, &["Run: runs/"]);
+    let names = files(&folder.path().join("runs"));
+    let [name, latest] = &names[..] else { panic!("{names:?}") };
+    assert_eq!(latest, "latest");
+    assert!(name.len() > "2026-01-01-a-b".len() && name.starts_with("20"), "{name}");
+    assert!(ended.stderr.contains(&format!("Saved as runs/{name}")), "{}", ended.stderr);
+    let resumed = run(program(folder.path()).args(["train", "--resume", "runs/latest"])).expect(0, &[]);
+    assert_eq!(resumed.stdout.trim_end(), ended.last_line());
+}

@@ -1,0 +1,128 @@
+//! `train`: what it prints, what it makes, and what it refuses.
+
+use crate::harness::*;
+use mnist_wgpu::checkpoint;
+use std::fs;
+use tempfile::tempdir;
+
+#[test]
+fn training_prints_the_notebooks_lines_to_stdout_and_nothing_else() {
+    let (_, ended) = trained();
+    assert_eq!(masked(&ended.stdout), [EPOCH, EPOCH, TEST, "\n"].concat());
+    let epochs: Vec<_> = ended.stdout.lines().filter(|line| line.starts_with("Epoch")).collect();
+    assert_eq!(epochs, ["Epoch 1:", "Epoch 2:"]);
+}
+
+#[test]
+fn figures_are_those_of_a_network_that_learns() {
+    let (_, ended) = trained();
+    let all: Vec<f64> =
+        ended.stdout.split([' ', '\n', ':']).filter(|w| w.contains('.')).map(|w| w.parse().unwrap()).collect();
+    let [first_loss, _, first_val_loss, _, loss, accuracy, val_loss, val_accuracy, test_loss, test_accuracy] = all[..]
+    else {
+        panic!("{all:?}")
+    };
+    assert!(loss < first_loss && val_loss < first_val_loss, "{all:?}");
+    assert!(first_loss < 2.4, "before it learns, ten classes cost ln 10 = 2.3: {all:?}");
+    assert!([accuracy, val_accuracy, test_accuracy].iter().all(|x| (0.11..=1.0).contains(x)), "{all:?}");
+    assert!((val_loss - test_loss).abs() < 0.1, "{all:?}");
+}
+
+#[test]
+fn synthetic_digits_are_announced_before_and_after() {
+    let (path, ended) = trained();
+    let stderr = &ended.stderr;
+    let saved = stderr.find("Saved as two epochs").expect(stderr);
+    let (before, after) = stderr.split_at(saved);
+    for part in ["SYNTHETIC", NOT_MNIST] {
+        assert!(before.contains(part) && after.contains(part), "{part:?} is not said twice: {stderr}");
+    }
+    assert!(before.contains("--data-dir") && before.contains("MNIST_DIR"), "{before}");
+    assert_eq!(checkpoint::load(&path.join("model.safetensors")).unwrap().info.unwrap().dataset, "synthetic");
+}
+
+#[test]
+fn the_saved_network_knows_how_it_was_trained() {
+    let (path, _) = trained();
+    let info = checkpoint::load(&path.join("model.safetensors")).unwrap().info.unwrap();
+    assert_eq!((info.epoch, info.seed, info.val_fraction, info.input), (2, 0, 0.95, [1, 28, 28]));
+    assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_same_seed_trains_the_same_network_and_another_seed_another() {
+    let folder = tempdir().unwrap();
+    let train = |seed, out: &str| {
+        let arguments =
+            ["train", "--device", "cpu", "--epochs", "1", "--val-fraction", "0.99", "--seed", seed, "--out", out];
+        let ended = run(program(folder.path()).args(arguments)).expect(0, &[]);
+        (checkpoint::load(&folder.path().join(out).join("model.safetensors")).unwrap().parameters, ended.stdout)
+    };
+    let (one, again, other) = (train("5", "one"), train("5", "again"), train("6", "other"));
+    assert!(one == again, "{} {}", one.1, again.1);
+    assert!(one.0 != other.0 && one.1 != other.1);
+}
+
+#[test]
+fn a_share_that_leaves_no_batch_or_no_validation_is_bad_usage() {
+    let (folder, _) = folder_with_run();
+    let train =
+        |share| run(program(folder.path()).args(["train", "--device", "cpu", "--val-fraction", share, "--out", "runs/new"]));
+    train("0.9999").expect(2, &["6 training images", "one batch of 32", "--batch-size", "--val-fraction"]);
+    train("0.000001").expect(2, &["validation", "--val-fraction"]);
+    untouched(&folder);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_named_and_the_old_model_stays() {
+    let data = tempdir().unwrap();
+    let at = |name: &str| data.path().join(name);
+    fs::create_dir(at("empty")).unwrap();
+    fs::write(at("file"), "text").unwrap();
+    fs::create_dir(at("bad")).unwrap();
+    for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
+        fs::write(at("bad").join(name), "not IDX at all").unwrap();
+    }
+    let bad = at("bad").join("train-labels-idx1-ubyte").display().to_string();
+    let named = |name: &str| at(name).display().to_string();
+    let cases = [
+        ("missing", named("missing")),
+        ("empty", "t10k-labels-idx1-ubyte".into()),
+        ("empty", named("empty")),
+        ("file", named("file")),
+        ("bad", bad),
+    ];
+    let (folder, old) = folder_with_run();
+    for (name, part) in &cases {
+        let path = at(name);
+        let mut train = program(folder.path());
+        train.args(["train", "--device", "cpu", "--force", "--out"]).arg(&old);
+        run(train.arg("--data-dir").arg(&path)).expect(1, &[part]);
+
+        let mut eval = program(folder.path());
+        eval.arg("eval").arg(&trained().0).args(["--device", "cpu"]);
+        let ended = run(eval.env("MNIST_DIR", &path)).expect(1, &[part]);
+        assert_eq!(ended.stdout, "");
+        if *name != "bad" {
+            assert!(ended.stderr.contains("MNIST_DIR"), "{}", ended.stderr);
+        }
+    }
+    untouched(&folder);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused_before_anything_else() {
+    let (folder, _) = folder_with_run();
+    fs::write(folder.path().join("no-home"), "a file").unwrap();
+    for (out, problem) in [
+        (".", "not empty"),
+        ("runs/old", "--force"),
+        ("no-home", "is a file"),
+        ("no-home/below", "cannot write"),
+        ("/proc/below", "cannot write"),
+    ] {
+        let ended = run(program(folder.path()).args(SHORT).args(["--out", out])).expect(1, &[problem, out]);
+        assert!(!ended.stderr.contains("Device:") && ended.stdout.is_empty(), "{}", ended.stderr);
+    }
+    untouched(&folder);
+}
