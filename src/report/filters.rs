@@ -1,0 +1,92 @@
+//! The first layer's kernels: red for negative weights, blue for positive ones, white for 0, one scale for all.
+
+use super::picture::{self, Drawing};
+use super::tiles::{self, Tile, sheet};
+use super::{Filters, Heading, ReportError};
+use colorous::RED_BLUE;
+
+/// So many kernels are shown, and so many channels of each.
+const MOST: usize = 64;
+const MOST_CHANNELS: usize = 16;
+
+/// `filters.png`.
+pub fn png(heading: Heading, filters: Option<Filters>) -> Result<Vec<u8>, ReportError> {
+    let Some(filters) = filters else {
+        let (drawing, _) = sheet(&[])?;
+        return picture::png(heading, "No kernels: the network does not begin with a convolution", &drawing, &[]);
+    };
+    let tiles = tiles(filters)?;
+    let (drawing, overlays) = sheet(&tiles)?;
+    picture::png(heading, &what(filters), &drawing.above(legend(filters), 8), &overlays)
+}
+
+/// What is shown, and what is left out.
+pub(super) fn what(Filters { shape: [count, channels, height, width], .. }: Filters) -> String {
+    let part = |most: usize, of: usize| if of > most { format!("{most} of {of}") } else { of.to_string() };
+    let size = format!("{height}×{width}");
+    match channels {
+        1 => format!("The first layer's kernels, {size}: {}", part(MOST, count)),
+        _ => format!(
+            "The first layer's kernels, {size}: {}, each with its channels row by row: {}",
+            part(MOST, count),
+            part(MOST_CHANNELS, channels)
+        ),
+    }
+}
+
+/// Each kernel as a tile; its channels, if several, side by side in a square.
+pub(super) fn tiles(filters: Filters) -> Result<Vec<Tile>, ReportError> {
+    let [count, channels, height, width] = filters.shape;
+    let shown = channels.min(MOST_CHANNELS);
+    let across = (shown as f64).sqrt().ceil() as usize;
+    let down = shown.div_ceil(across.max(1));
+    let largest = largest(filters.weights);
+    let kernel = |index: usize| {
+        // A column or row of nothing between two channels.
+        let pixels = tiles::pixmap(across * (width + 1) - 1, down * (height + 1) - 1, |x, y| {
+            let (channel, x, y) = (y / (height + 1) * across + x / (width + 1), x % (width + 1), y % (height + 1));
+            let place = ((index * channels + channel) * height + y) * width + x;
+            let inside = x < width && y < height && channel < shown;
+            filters.weights.get(place).filter(|_| inside).map(|&weight| colour(weight, largest))
+        })?;
+        Ok(Tile { pixels, caption: index.to_string(), note: String::new(), alt: format!("kernel {index}") })
+    };
+    if filters.shape.contains(&0) {
+        return Ok(Vec::new());
+    }
+    (0..count.min(MOST)).map(kernel).collect()
+}
+
+/// The scale, and between which weights it was used.
+pub(super) fn legend(filters: Filters) -> Drawing {
+    let largest = largest(filters.weights);
+    let finite = || filters.weights.iter().copied().filter(|weight| weight.is_finite());
+    let (least, most) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
+    let steps = 40;
+    let bar = (0..steps).map(|step| {
+        let weight = largest * (2.0 * step as f32 / (steps - 1) as f32 - 1.0);
+        let [red, green, blue] = colour(weight, largest);
+        format!(r#"<rect x="{}" y="0" width="5.5" height="10" fill="rgb({red},{green},{blue})"/>"#, 5 * step)
+    });
+    let words = format!(
+        r#"<text class="small muted" x="0" y="25">{:.3}</text><text class="small muted middle" x="100" y="25">0</text>
+<text class="small muted end" x="200" y="25">{largest:.3}</text>
+<text class="small" x="216" y="10">weights from {least:.3} to {most:.3}</text>"#,
+        -largest
+    );
+    Drawing { width: 400, height: 30, body: bar.collect::<String>() + &words }
+}
+
+/// The largest magnitude: where the scale ends.
+fn largest(weights: &[f32]) -> f32 {
+    weights.iter().map(|weight| weight.abs()).filter(|weight| weight.is_finite()).fold(0.0, f32::max)
+}
+
+/// What is not a number is grey.
+fn colour(weight: f32, largest: f32) -> [u8; 3] {
+    if !weight.is_finite() {
+        return [128; 3];
+    }
+    let share = if largest > 0.0 { weight / largest } else { 0.0 };
+    RED_BLUE.eval_continuous(0.5 + 0.5 * f64::from(share)).into_array()
+}
