@@ -69,7 +69,8 @@ fn round_step(step: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-fn label(value: f64, decimals: usize) -> String {
+/// A value as people read it: with an exponent where it is too large or too small for `decimals`.
+pub fn label(value: f64, decimals: usize) -> String {
     if value.abs() >= 1e6 || decimals > 4 {
         format!("{value:.1e}").replace(".0e", "e")
     } else {

@@ -7,28 +7,28 @@ use crate::data::CLASSES;
 use crate::evaluation::Confusion;
 use askama::Template;
 
-const WIDTH: u32 = 400;
+const WIDTH: u32 = LEFT + SIDE + 44;
 const HEIGHT: u32 = TOP + SIDE + 52;
-const LEFT: u32 = 54;
+const LEFT: u32 = 70;
 const TOP: u32 = 36;
 /// From a cell to the next.
 const PITCH: u32 = 30;
 const SQUARE: u32 = PITCH - 1;
 const SIDE: u32 = PITCH * CLASSES as u32;
 /// From this shade on, figures are written in the colour for coloured ground.
-const DARK: f64 = 0.6;
+const DARK: f64 = 0.65;
 
 /// `confusion.png`.
 pub fn png(heading: Heading, confusion: &Confusion) -> Result<Vec<u8>, ReportError> {
-    picture::png(heading, "What each digit was taken for", &drawing(confusion)?, &[])
+    picture::png(heading, "Confusion: what each digit was taken for", &drawing(confusion)?, &[])
 }
 
 /// The matrix and its margins.
 pub(super) fn drawing(confusion: &Confusion) -> Result<Drawing, ReportError> {
     let margins = (0..CLASSES).map(|class| Margin {
         at: class as u32 * PITCH + SQUARE / 2,
-        recall: percent(confusion.recall(class), 1),
-        precision: percent(confusion.precision(class), 1),
+        recall: figure(confusion.recall(class)),
+        precision: figure(confusion.precision(class)),
     });
     let cells = (0..CLASSES).flat_map(|truth| (0..CLASSES).map(move |guess| cell(confusion, truth, guess)));
     let matrix = Matrix {
@@ -40,7 +40,7 @@ pub(super) fn drawing(confusion: &Confusion) -> Result<Drawing, ReportError> {
         margins: margins.collect(),
         cells: cells.collect(),
         accuracy: percent(confusion.accuracy(), 2),
-        legend: [(124, "0.1%", 0.001), (182, "1%", 0.01), (228, "10%", 0.1)]
+        legend: [(138, "0.1%", 0.001), (196, "1%", 0.01), (242, "10%", 0.1)]
             .map(|(x, text, share)| (x, text, of_mistakes(share))),
     };
     Ok(Drawing { width: WIDTH, height: HEIGHT, body: matrix.render()? })
@@ -74,6 +74,7 @@ struct Cell {
     y: u32,
     class: &'static str,
     ink: &'static str,
+    size: &'static str,
     /// None for an empty cell.
     shade: Option<f64>,
     count: String,
@@ -89,11 +90,21 @@ fn cell(confusion: &Confusion, truth: usize, guess: usize) -> Cell {
         x: guess as u32 * PITCH,
         y: truth as u32 * PITCH,
         class: if right { "right" } else { "wrong" },
-        ink: if shade > DARK { "on-colour" } else { "" },
+        ink: match (shade > DARK, right) {
+            (false, _) => "",
+            (true, true) => "on-blue",
+            (true, false) => "on-orange",
+        },
+        size: if count < 1000 { "small" } else { "tiny" },
         shade: (count > 0).then_some(shade),
         count: if count < 10_000 { count.to_string() } else { format!("{}k", count / 1000) },
         what: format!("{truth} taken for {guess}: {count}, {} of its row", percent(Some(share), 2)),
     }
+}
+
+/// A share in percent, without the sign.
+fn figure(share: Option<f64>) -> String {
+    percent(share, 1).replace('%', "")
 }
 
 /// The shade of mistakes that make up `share` of their row: 0.1 for one in ten thousand, 1 for all.

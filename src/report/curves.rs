@@ -1,6 +1,6 @@
 //! Loss and accuracy over the epochs.
 
-use super::axis::{Axis, Tick};
+use super::axis::{Axis, Tick, label};
 use super::picture::{self, Drawing};
 use super::{Heading, ReportError};
 use crate::history::{Row, best};
@@ -28,7 +28,7 @@ pub fn png(heading: Heading, history: &[Row]) -> Result<Vec<u8>, ReportError> {
 
 /// The loss of training and validation.
 pub(super) fn loss(history: &[Row]) -> Result<Drawing, ReportError> {
-    chart("Loss", history, |row| (row.train_loss, row.val_loss), loss_axis, |loss| format!("{loss:.4}"), "")
+    chart("Loss", history, |row| (row.train_loss, row.val_loss), loss_axis, |loss| label(loss, 4), "")
 }
 
 /// The accuracy of training and validation, in percent.
@@ -91,7 +91,7 @@ fn chart(
     let chart = Chart {
         name,
         log,
-        log_x: 4 + 9 * name.len() as u32 + 8,
+        log_x: 9 * name.len() as u32 + 8,
         left: LEFT,
         right: RIGHT,
         top: TOP,
@@ -123,7 +123,8 @@ impl Line {
 /// From 0, or, where the losses are too far apart for that, logarithmic.
 fn loss_axis(least: f64, most: f64) -> (Axis, bool) {
     if least > 0.0 && most / least > LOG_FROM {
-        return (Axis::logarithmic((least / 1.3, most * 1.3), (BOTTOM, TOP)), true);
+        let pad = ((most.ln() - least.ln()) * 0.05).exp();
+        return (Axis::logarithmic((least / pad, (most * pad).min(f64::MAX)), (BOTTOM, TOP)), true);
     }
     let most = if most > 0.0 { most } else { 1.0 };
     (Axis::linear((0.0, most * 1.06), (BOTTOM, TOP)), false)

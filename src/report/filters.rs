@@ -8,6 +8,8 @@ use colorous::RED_BLUE;
 /// So many kernels are shown, and so many channels of each.
 const MOST: usize = 64;
 const MOST_CHANNELS: usize = 16;
+/// Steps of the scale's bar.
+const STEPS: usize = 51;
 
 /// `filters.png`.
 pub fn png(heading: Heading, filters: Option<Filters>) -> Result<Vec<u8>, ReportError> {
@@ -23,14 +25,10 @@ pub fn png(heading: Heading, filters: Option<Filters>) -> Result<Vec<u8>, Report
 /// What is shown, and what is left out.
 pub(super) fn what(Filters { shape: [count, channels, height, width], .. }: Filters) -> String {
     let part = |most: usize, of: usize| if of > most { format!("{most} of {of}") } else { of.to_string() };
-    let size = format!("{height}×{width}");
+    let kernels = format!("{} kernels of the first layer, {height}×{width}", part(MOST, count));
     match channels {
-        1 => format!("The first layer's kernels, {size}: {}", part(MOST, count)),
-        _ => format!(
-            "The first layer's kernels, {size}: {}, each with its channels row by row: {}",
-            part(MOST, count),
-            part(MOST_CHANNELS, channels)
-        ),
+        1 => kernels,
+        _ => format!("{kernels}; of each, {} channels, row by row", part(MOST_CHANNELS, channels)),
     }
 }
 
@@ -49,7 +47,7 @@ pub(super) fn tiles(filters: Filters) -> Result<Vec<Tile>, ReportError> {
             let inside = x < width && y < height && channel < shown;
             filters.weights.get(place).filter(|_| inside).map(|&weight| colour(weight, largest))
         })?;
-        Ok(Tile { pixels, caption: index.to_string(), note: String::new(), alt: format!("kernel {index}") })
+        Ok(Tile { pixels, caption: index.to_string(), taken_for: None, note: String::new(), alt: format!("kernel {index}") })
     };
     if filters.shape.contains(&0) {
         return Ok(Vec::new());
@@ -62,19 +60,28 @@ pub(super) fn legend(filters: Filters) -> Drawing {
     let largest = largest(filters.weights);
     let finite = || filters.weights.iter().copied().filter(|weight| weight.is_finite());
     let (least, most) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
-    let steps = 40;
-    let bar = (0..steps).map(|step| {
-        let weight = largest * (2.0 * step as f32 / (steps - 1) as f32 - 1.0);
-        let [red, green, blue] = colour(weight, largest);
-        format!(r#"<rect x="{}" y="0" width="5.5" height="10" fill="rgb({red},{green},{blue})"/>"#, 5 * step)
+    let end = 4 * STEPS;
+    let bar = (0..STEPS).map(|step| {
+        let [red, green, blue] = colour(largest * (2.0 * step as f32 / (STEPS - 1) as f32 - 1.0), largest);
+        format!(r#"<rect x="{}" width="4" height="10" fill="rgb({red},{green},{blue})"/>"#, 4 * step)
     });
+    let told = |weight: f32| format!("{weight:.3}").replace('-', "−");
     let words = format!(
-        r#"<text class="small muted" x="0" y="25">{:.3}</text><text class="small muted middle" x="100" y="25">0</text>
-<text class="small muted end" x="200" y="25">{largest:.3}</text>
-<text class="small" x="216" y="10">weights from {least:.3} to {most:.3}</text>"#,
-        -largest
+        r#"<text class="small muted" y="25">{}</text><text class="small muted middle" x="{}" y="25">0</text>
+<text class="small muted end" x="{end}" y="25">{}</text>
+<text class="small" x="{}" y="10">weights from {} to {}</text>"#,
+        told(-largest),
+        end / 2,
+        told(largest),
+        end + 16,
+        told(least),
+        told(most),
     );
-    Drawing { width: 400, height: 30, body: bar.collect::<String>() + &words }
+    Drawing {
+        width: 400,
+        height: 30,
+        body: format!(r#"<g shape-rendering="crispEdges">{}</g>{words}"#, bar.collect::<String>()),
+    }
 }
 
 /// The largest magnitude: where the scale ends.

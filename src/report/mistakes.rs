@@ -15,8 +15,8 @@ pub fn png(heading: Heading, mistakes: &[(Mistake, [u8; PIXELS])]) -> Result<Vec
     let (drawing, overlays) = sheet(&tiles)?;
     let what = match tiles.len() {
         0 => return picture::png(heading, "No mistakes", &Drawing { height: 0, ..drawing }, &[]),
-        1 => "The worst mistake: truth → guess, and how sure of it the network was".to_owned(),
-        shown => format!("The {shown} worst mistakes: truth → guess, and how sure of it the network was"),
+        1 => "The only mistake: truth, guess, and how sure of it the network was".to_owned(),
+        shown => format!("The {shown} worst mistakes: truth, guess, and how sure of it the network was"),
     };
     picture::png(heading, &what, &drawing, &overlays)
 }
@@ -30,7 +30,8 @@ fn tile(mistake: &Mistake, image: &[u8; PIXELS]) -> Result<Tile, ReportError> {
     let Mistake { truth, verdict, .. } = mistake;
     Ok(Tile {
         pixels: tiles::pixmap(COLS, ROWS, |x, y| Some([image[y * COLS + x]; 3]))?,
-        caption: format!("{truth} → {}", verdict.guess),
+        caption: truth.to_string(),
+        taken_for: Some(verdict.guess),
         note: format!("{:.0}%", 100.0 * verdict.confidence),
         alt: format!("a {truth}, taken for a {}", verdict.guess),
     })

@@ -29,7 +29,7 @@ pub const DENSITY: u32 = 2;
 /// Around a picture, in units.
 const MARGIN: u32 = 24;
 /// A little more than the mean width of a letter over its size.
-const LETTER: f64 = 0.55;
+const LETTER: f64 = 0.52;
 
 impl Drawing {
     /// Both, side by side, `gap` apart.
@@ -73,10 +73,7 @@ pub fn png(heading: Heading, what: &str, drawing: &Drawing, overlays: &[Overlay]
     let body = &drawing.body;
     let svg = File { width, height, margin: MARGIN, content_y, title, what, warning, warning_height, body }.render()?;
 
-    let mut options =
-        Options { font_family: "Ubuntu".into(), style_sheet: Some(theme::picture_styles()), ..Options::default() };
-    options.fontdb_mut().load_font_source(fontdb::Source::Binary(Arc::new(epaint_default_fonts::UBUNTU_LIGHT)));
-    let tree = Tree::from_str(&svg, &options)?;
+    let tree = Tree::from_str(&svg, &options())?;
     let mut pixmap = Pixmap::new(width * DENSITY, height * DENSITY).ok_or(ReportError::TooLarge { width, height })?;
     resvg::render(&tree, Transform::from_scale(DENSITY as f32, DENSITY as f32), &mut pixmap.as_mut());
     for overlay in overlays {
@@ -88,6 +85,14 @@ pub fn png(heading: Heading, what: &str, drawing: &Drawing, overlays: &[Overlay]
 /// The PNG file of pixels as they are.
 pub fn encode(pixels: &Pixmap) -> Result<Vec<u8>, ReportError> {
     pixels.encode_png().map_err(|error| ReportError::Encode(error.to_string()))
+}
+
+/// How SVG is read: with our style sheet, and with a font of our own, so that a picture is the same on every machine.
+fn options() -> Options<'static> {
+    let mut fonts = fontdb::Database::new();
+    fonts.load_font_source(fontdb::Source::Binary(Arc::new(epaint_default_fonts::UBUNTU_LIGHT)));
+    let style_sheet = Some(theme::picture_styles());
+    Options { font_family: "Ubuntu".into(), fontdb: Arc::new(fonts), style_sheet, ..Options::default() }
 }
 
 /// Transparent pixels leave what is there.

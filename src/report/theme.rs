@@ -2,7 +2,7 @@
 //! Okabe and Ito's, for dark ground their lighter ones).
 
 /// Name, on light ground, on dark ground. The style sheets say `var(--name)`.
-const COLOURS: [(&str, &str, &str); 11] = [
+const COLOURS: [(&str, &str, &str); 12] = [
     ("paper", "#ffffff", "#14171c"),
     ("card", "#f5f6f8", "#1d2128"),
     ("ink", "#1b1f24", "#e8eaed"),
@@ -11,7 +11,8 @@ const COLOURS: [(&str, &str, &str); 11] = [
     ("grid", "#e3e6ea", "#2e343d"),
     ("blue", "#0072b2", "#56b4e9"),
     ("orange", "#d55e00", "#f0902e"),
-    ("on-colour", "#ffffff", "#0b0e12"),
+    ("on-blue", "#ffffff", "#0b0e12"),
+    ("on-orange", "#1b1f24", "#0b0e12"),
     ("warning", "#6b3b00", "#ffd9a0"),
     ("warning-box", "#fff0d6", "#3d2a0d"),
 ];

@@ -9,6 +9,8 @@ use resvg::tiny_skia::Pixmap;
 pub struct Tile {
     pub pixels: Pixmap,
     pub caption: String,
+    /// What an arrow leads to from the caption, if anything. (The font of picture files has no arrows.)
+    pub taken_for: Option<u8>,
     /// Written beside the caption, fainter.
     pub note: String,
     /// What the picture shows, for those who do not see it.
@@ -32,6 +34,7 @@ struct Caption<'a> {
     right: u32,
     y: u32,
     text: &'a str,
+    taken_for: Option<u8>,
     note: &'a str,
 }
 
@@ -48,7 +51,7 @@ pub fn sheet(tiles: &[Tile]) -> Result<(Drawing, Vec<Overlay<'_>>), ReportError>
     let captions = tiles.iter().enumerate().map(|(index, tile)| {
         let (left, y) = place(index);
         let right = left + (tile.pixels.width() * enlarged).div_ceil(DENSITY);
-        Caption { left, right, y: y + edge + 15, text: &tile.caption, note: &tile.note }
+        Caption { left, right, y: y + edge + 15, text: &tile.caption, taken_for: tile.taken_for, note: &tile.note }
     });
     let body = Captions { captions: captions.collect() }.render()?;
     let rows = (tiles.len() as u32).div_ceil(ACROSS);
