@@ -1,5 +1,7 @@
 //! Where the values of a chart lie, and the round numbers beside its axes.
 
+use super::number;
+
 /// A scale from values to places.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
@@ -69,13 +71,8 @@ fn round_step(step: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-/// A value as people read it: with an exponent where it is too large or too small for `decimals`.
-pub fn label(value: f64, decimals: usize) -> String {
-    if value.abs() >= 1e6 || decimals > 4 {
-        format!("{value:.1e}").replace(".0e", "e")
-    } else {
-        format!("{value:.decimals$}")
-    }
+fn label(value: f64, decimals: usize) -> String {
+    if decimals > 4 && value != 0.0 { format!("{value:.1e}").replace(".0e", "e") } else { number(value, decimals) }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Loss and accuracy over the epochs.
 
-use super::axis::{Axis, Tick, label};
+use super::axis::{Axis, Tick};
 use super::picture::{self, Drawing};
-use super::{Heading, ReportError};
+use super::{Heading, ReportError, number};
 use crate::history::{Row, best};
 use askama::Template;
 
@@ -28,7 +28,7 @@ pub fn png(heading: Heading, history: &[Row]) -> Result<Vec<u8>, ReportError> {
 
 /// The loss of training and validation.
 pub(super) fn loss(history: &[Row]) -> Result<Drawing, ReportError> {
-    chart("Loss", history, |row| (row.train_loss, row.val_loss), loss_axis, |loss| label(loss, 4), "")
+    chart("Loss", history, |row| (row.train_loss, row.val_loss), loss_axis, |loss| number(loss, 4), "")
 }
 
 /// The accuracy of training and validation, in percent.

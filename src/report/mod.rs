@@ -100,3 +100,8 @@ pub fn write(folder: &Path, material: &Material) -> Result<(), ReportError> {
 fn percent(share: Option<f64>, decimals: usize) -> String {
     share.map_or("–".to_owned(), |share| format!("{:.decimals$}%", 100.0 * share))
 }
+
+/// A number as people read it: with an exponent where it is too large for anything else.
+fn number(value: f64, decimals: usize) -> String {
+    if value.abs() < 1e6 { format!("{value:.decimals$}") } else { format!("{value:.1e}").replace(".0e", "e") }
+}

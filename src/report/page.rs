@@ -3,7 +3,7 @@
 
 use super::picture::{Drawing, encode};
 use super::tiles::Tile;
-use super::{Material, ReportError, confusion, curves, filters, mistakes, percent, theme};
+use super::{Material, ReportError, confusion, curves, filters, mistakes, number, percent, theme};
 use crate::data::CLASSES;
 use crate::history::{Row, best};
 use askama::Template;
@@ -61,6 +61,10 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    fn loss(&self, loss: &f64) -> String {
+        number(*loss, 6)
+    }
+
     fn is_best(&self, row: &Row) -> bool {
         self.best == Some(row.epoch)
     }
@@ -104,7 +108,7 @@ fn headlines(history: &[Row], test_loss: f64, test_accuracy: f64, images: u64) -
             value: percent(Some(test_accuracy), 2),
             note: format!("{wrong} of {images} wrong"),
         },
-        Headline { name: "Test loss", value: format!("{test_loss:.4}"), note: "mean cross-entropy".into() },
+        Headline { name: "Test loss", value: number(test_loss, 4), note: "mean cross-entropy".into() },
     ];
     if let (Some(best), Some(last)) = (best(history), history.last()) {
         let seconds = history.iter().map(|row| row.seconds).sum();
