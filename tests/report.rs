@@ -183,6 +183,15 @@ fn any_history_is_drawn() {
 }
 
 #[test]
+fn a_loss_that_is_no_number_breaks_the_line() {
+    let mut history = history(10);
+    history[3].train_loss = f64::NAN;
+    let page = with_material(|material| page::html(&Material { history: &history, ..*material })).unwrap();
+    let lines = between(&page, "<path class=\"train\" d=\"", '"'); // legend and line of the loss, of the accuracy
+    assert_eq!(lines.iter().map(|line| line.matches('M').count()).collect::<Vec<_>>(), [1, 2, 1, 1]);
+}
+
+#[test]
 fn kernels_of_any_shape_are_drawn_and_what_is_left_out_is_said() {
     for shape in [[1, 1, 1, 1], [32, 1, 3, 3], [5, 3, 5, 5], [70, 20, 5, 5], [3, 2, 4, 7], [2, 16, 28, 28], [0, 1, 3, 3]] {
         let mut weights: Vec<f32> = (0..shape.iter().product()).map(|i| (i as f32).sin()).collect();
@@ -209,17 +218,22 @@ fn the_scale_of_kernels_is_centred_at_zero() {
     };
     let (positive, negative) = (middle([0.0, 0.5, 1.0]), middle([0.0, -0.5, -1.0]));
     assert_eq!(positive[0], negative[0]);
+    assert!(positive[0].iter().all(|channel| *channel > 230), "0 is white, not {:?}", positive[0]);
     assert!(positive[2][2] > positive[2][0], "positive is blue");
     assert!(negative[2][0] > negative[2][2], "negative is red");
 }
 
 #[test]
 fn digits_are_enlarged_without_blur() {
-    let mut image = [0; PIXELS];
-    image[3 * 28 + 5] = 77;
     let mut mistake = wrong(1);
-    mistake[0].1 = image;
-    assert_eq!(count(&mistakes::png(HEADING, &mistake).unwrap(), [77; 3]), 6 * 6);
+    mistake[0].1 = [0; PIXELS];
+    (mistake[0].1[0], mistake[0].1[3 * 28 + 5]) = (33, 77);
+    let png = mistakes::png(HEADING, &mistake).unwrap();
+    let (width, pixels) = decoded(&png);
+    let place = |grey: u8| pixels.iter().position(|pixel| *pixel == [grey; 3]).map(|at| (at % width, at / width)).unwrap();
+    let (corner, mark) = (place(33), place(77));
+    assert_eq!((mark.0 - corner.0, mark.1 - corner.1), (5 * 6, 3 * 6));
+    assert_eq!((count(&png, [33; 3]), count(&png, [77; 3])), (6 * 6, 6 * 6));
 }
 
 #[test]
