@@ -164,7 +164,7 @@ fn any_history_is_drawn() {
         ("2 epochs", history(2)),
         ("1000 epochs", history(1000)),
         ("resumed", history(40)[20..].to_vec()),
-        ("untrained", flat(2.3026, 0.1)),
+        ("untrained", flat(std::f64::consts::LN_10, 0.1)),
         ("perfect", flat(0.0, 1.0)),
         ("nothing right", flat(2.3, 0.0)),
         ("a huge loss", huge),

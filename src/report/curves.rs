@@ -42,7 +42,6 @@ pub(super) fn accuracy(history: &[Row]) -> Result<Drawing, ReportError> {
 struct Chart<'a> {
     name: &'a str,
     log: bool,
-    log_x: u32,
     left: f64,
     right: f64,
     top: f64,
@@ -91,7 +90,6 @@ fn chart(
     let chart = Chart {
         name,
         log,
-        log_x: 9 * name.len() as u32 + 8,
         left: LEFT,
         right: RIGHT,
         top: TOP,

@@ -58,8 +58,12 @@ pub(super) fn tiles(filters: Filters) -> Result<Vec<Tile>, ReportError> {
 /// The scale, and between which weights it was used.
 pub(super) fn legend(filters: Filters) -> Drawing {
     let largest = largest(filters.weights);
-    let finite = || filters.weights.iter().copied().filter(|weight| weight.is_finite());
-    let (least, most) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
+    let weights = filters.weights.iter().copied().filter(|weight| weight.is_finite());
+    let range = weights.fold(None, |range, weight| {
+        let (least, most) = range.unwrap_or((weight, weight));
+        Some((weight.min(least), weight.max(most)))
+    });
+    let (least, most) = range.unwrap_or_default();
     let end = 4 * STEPS;
     let bar = (0..STEPS).map(|step| {
         let [red, green, blue] = colour(largest * (2.0 * step as f32 / (STEPS - 1) as f32 - 1.0), largest);

@@ -2,7 +2,7 @@
 //!
 //! [`write()`] makes all of it. Each picture can also be had by itself: [`curves::png`], [`confusion::png`], [`mistakes::png`],
 //! [`filters::png`]. All are drawn as SVG (`templates/report/`), which the page holds inline, so that it is crisp at any size and
-//! follows its reader's colour scheme; [`picture`] makes files of it.
+//! follows its reader's colour scheme; `picture` makes files of it.
 
 mod axis;
 pub mod confusion;

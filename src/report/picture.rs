@@ -3,7 +3,7 @@
 
 use super::{Heading, ReportError, theme};
 use askama::Template;
-use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::tiny_skia::{FilterQuality, Pixmap, PixmapPaint, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ struct File<'a> {
     content_y: u32,
     title: String,
     what: &'a str,
-    /// Each line with its place in the box.
+    /// Lines and their places in the box.
     warning: Vec<(u32, String)>,
     warning_height: u32,
     body: &'a str,
@@ -76,8 +76,11 @@ pub fn png(heading: Heading, what: &str, drawing: &Drawing, overlays: &[Overlay]
     let tree = Tree::from_str(&svg, &options())?;
     let mut pixmap = Pixmap::new(width * DENSITY, height * DENSITY).ok_or(ReportError::TooLarge { width, height })?;
     resvg::render(&tree, Transform::from_scale(DENSITY as f32, DENSITY as f32), &mut pixmap.as_mut());
-    for overlay in overlays {
-        lay_over(&mut pixmap, overlay, ((MARGIN + overlay.x) * DENSITY, (content_y + overlay.y) * DENSITY));
+    let sharp = PixmapPaint { quality: FilterQuality::Nearest, ..PixmapPaint::default() };
+    for Overlay { x, y, enlarged, pixels } in overlays {
+        let (left, top) = ((MARGIN + x) * DENSITY, (content_y + y) * DENSITY);
+        let place = Transform::from_scale(*enlarged as f32, *enlarged as f32).post_translate(left as f32, top as f32);
+        pixmap.draw_pixmap(0, 0, pixels.as_ref(), &sharp, place, None);
     }
     encode(&pixmap)
 }
@@ -95,21 +98,7 @@ fn options() -> Options<'static> {
     Options { font_family: "Ubuntu".into(), fontdb: Arc::new(fonts), style_sheet, ..Options::default() }
 }
 
-/// Transparent pixels leave what is there.
-fn lay_over(pixmap: &mut Pixmap, overlay: &Overlay, (left, top): (u32, u32)) {
-    let (from, enlarged) = (overlay.pixels, overlay.enlarged);
-    let width = pixmap.width() as usize;
-    for y in 0..from.height() * enlarged {
-        for x in 0..from.width() * enlarged {
-            let pixel = from.pixel(x / enlarged, y / enlarged).filter(|pixel| pixel.alpha() > 0);
-            let place = (top + y) as usize * width + (left + x) as usize;
-            if let (Some(pixel), Some(to), true) = (pixel, pixmap.pixels_mut().get_mut(place), (left + x) < width as u32) {
-                *to = pixel;
-            }
-        }
-    }
-}
-
+/// In lines of so many letters, each with its place in the box.
 fn warning_lines(warning: &str, letters: usize) -> Vec<(u32, String)> {
     let warning = printable(warning);
     let lines = textwrap::wrap(&warning, letters).into_iter().filter(|line| !line.is_empty());
@@ -121,6 +110,7 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 
+/// To so many letters, the last an ellipsis.
 fn shortened(text: &str, letters: usize) -> String {
     match text.char_indices().nth(letters) {
         Some(_) => text.chars().take(letters.saturating_sub(1)).chain(['…']).collect(),

@@ -58,7 +58,7 @@ pub fn sheet(tiles: &[Tile]) -> Result<(Drawing, Vec<Overlay<'_>>), ReportError>
     Ok((Drawing { width: ACROSS * (edge + GAP) - GAP, height: rows * (edge + CAPTION), body }, overlays.collect()))
 }
 
-/// A picture of (height, width) pixels.
+/// A picture of `width` x `height` pixels, transparent where `pixel(x, y)` is none.
 pub fn pixmap(width: usize, height: usize, pixel: impl Fn(usize, usize) -> Option<[u8; 3]>) -> Result<Pixmap, ReportError> {
     let (wide, high) = (width as u32, height as u32);
     let mut pixmap = Pixmap::new(wide, high).ok_or(ReportError::TooLarge { width: wide, height: high })?;
