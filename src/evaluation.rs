@@ -130,6 +130,11 @@ impl Confusion {
         self.counts[class].iter().sum()
     }
 
+    /// Of all images, the share that was taken for what it is; none where there is no image.
+    pub fn accuracy(&self) -> Option<f64> {
+        share((0..CLASSES).map(|class| self.counts[class][class]).sum(), self.counts.iter().flatten().sum())
+    }
+
     /// Of the images taken for `class`, the share that was; none where nothing was taken for it.
     pub fn precision(&self, class: usize) -> Option<f64> {
         share(self.counts[class][class], self.counts.iter().map(|guesses| guesses[class]).sum())
@@ -180,6 +185,7 @@ mod tests {
         assert_eq!(confusion.counts[1][..2], [2, 1]);
         assert_eq!((confusion.precision(0), confusion.recall(0)), (Some(0.5), Some(2.0 / 3.0)));
         assert_eq!(confusion.f1(0), Some(4.0 / 7.0));
+        assert_eq!(confusion.accuracy(), Some(0.5));
         assert_eq!((confusion.precision(5), confusion.recall(5), confusion.f1(5)), (None, None, None));
     }
 
