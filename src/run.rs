@@ -134,6 +134,12 @@ impl Run {
         self.write_config(config)
     }
 
+    /// The folder's own name.
+    pub fn name(&self) -> String {
+        let name = std::path::absolute(&self.folder).ok().and_then(|folder| Some(folder.file_name()?.to_owned()));
+        name.map_or_else(|| self.folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
+
     /// The file `name` of the run.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

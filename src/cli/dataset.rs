@@ -62,10 +62,12 @@ fn load_from(sources: &Sources) -> Result<Dataset, Failure> {
     Ok(dataset)
 }
 
+pub const NOT_MNIST: &str = "These are NOT the MNIST images: loss and accuracy say nothing about MNIST.";
+
 /// Says of a synthetic data set what its accuracy is worth.
 pub fn warn_if_synthetic(dataset: &Dataset) {
     if is_synthetic(dataset) {
-        tell("      These are NOT the MNIST images: loss and accuracy say nothing about MNIST.");
+        tell(format_args!("      {NOT_MNIST}"));
     }
 }
 

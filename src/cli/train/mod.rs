@@ -1,5 +1,6 @@
 //! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
 
+mod facts;
 mod session;
 
 use super::dataset::{load, load_again};

@@ -1,17 +1,22 @@
 //! A run under way: it trains, keeps what there is after each epoch, and in the end tests the best network.
 
-use crate::cli::dataset::{is_synthetic, warn_if_synthetic};
+use super::facts;
+use crate::cli::dataset::{NOT_MNIST, is_synthetic, warn_if_synthetic};
 use crate::cli::watch::{self, Bar};
 use crate::cli::{Failure, print, tell};
-use mnist_wgpu::checkpoint::{self, Info, NORMALISATION};
-use mnist_wgpu::data::{COLS, Dataset, ROWS, split};
+use mnist_wgpu::checkpoint::{self, Checkpoint, Info, NORMALISATION};
+use mnist_wgpu::data::{COLS, Dataset, PIXELS, ROWS, split};
 use mnist_wgpu::engine::{Engine, Set, State};
-use mnist_wgpu::evaluation::{Judged, judge};
+use mnist_wgpu::evaluation::{Confusion, Judged, judge, worst_mistakes};
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::model::Model;
+use mnist_wgpu::report::{self, Filters, Material};
 use mnist_wgpu::run::{self, Config, Run, RunError};
 use mnist_wgpu::train::{EpochReport, Observer, Options, Position, Progress, TrainError, fit};
 use std::error::Error;
+
+/// Digits that the report shows of those judged wrong.
+const MISTAKES: usize = 40;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -68,11 +73,13 @@ impl<'a> Session<'a> {
         self.bar.clear();
         trained.map_err(|error| self.explain(error))?;
 
-        let judged = self.test(&mut engine).await?;
+        let best = checkpoint::load(&self.run.path(run::MODEL))?;
+        let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
         print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", totals.loss(), totals.accuracy()))
             .map_err(|error| self.explain(TrainError::Observer(error.into())))?;
-        tell(format_args!("Saved as {folder}"));
+        self.report(&best, &judged)?;
+        tell(format_args!("Saved as {folder}: report.html shows how it went."));
         if is_synthetic(self.data) {
             tell("This network was trained and tested on SYNTHETIC digits.");
             warn_if_synthetic(self.data);
@@ -81,9 +88,9 @@ impl<'a> Session<'a> {
     }
 
     /// Judges the test images by the network that the run keeps.
-    async fn test<E: Engine>(&mut self, engine: &mut E) -> Result<Judged, Failure> {
-        let best = checkpoint::load(&self.run.path(run::MODEL))?;
-        engine.set_state(&State { velocity: vec![0.0; best.parameters.len()], parameters: best.parameters })?;
+    async fn test<E: Engine>(&mut self, engine: &mut E, best: &Checkpoint) -> Result<Judged, Failure> {
+        let velocity = vec![0.0; best.parameters.len()];
+        engine.set_state(&State { parameters: best.parameters.clone(), velocity })?;
         if let Some(best) = history::best(&self.rows).filter(|best| best.epoch < self.training().epochs) {
             tell(format_args!("Epoch {} was the best by validation: its network is kept and tested.", best.epoch));
         }
@@ -91,6 +98,35 @@ impl<'a> Session<'a> {
         let judged = judge(engine, Set::Test, &order, self.training().batch_size as usize, self).await;
         self.bar.clear();
         judged.map_err(|error| self.explain(error))
+    }
+
+    /// Draws the pictures and writes the page.
+    fn report(&self, best: &Checkpoint, judged: &Judged) -> Result<(), Failure> {
+        let test = &self.data.test;
+        let image = |place: usize| std::array::from_fn(|pixel| test.pixels[place * PIXELS + pixel]);
+        let mistakes: Vec<_> = worst_mistakes(&judged.logits, &test.labels, MISTAKES)
+            .into_iter()
+            .map(|mistake| (mistake, image(mistake.place)))
+            .collect();
+        let filters = best.model.parameters().first().and_then(|kernels| {
+            let shape = kernels.shape.clone().try_into().ok()?;
+            Some(Filters { shape, weights: &best.parameters[kernels.range.clone()] })
+        });
+        report::write(
+            &self.run.folder,
+            &Material {
+                title: &self.run.name(),
+                warning: is_synthetic(self.data).then_some(NOT_MNIST),
+                facts: &facts::of(&self.config, self.model),
+                history: &self.rows,
+                test_loss: judged.totals.loss(),
+                test_accuracy: judged.totals.accuracy(),
+                confusion: &Confusion::of(&judged.logits, &test.labels),
+                mistakes: &mistakes,
+                filters,
+            },
+        )?;
+        Ok(())
     }
 
     /// An early end, with what it means for the run.
