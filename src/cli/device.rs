@@ -1,6 +1,7 @@
 //! `--device`: what it may say, and which device it means on this machine.
 
-use super::{Failure, tell};
+use super::Failure;
+use super::output::note;
 use mnist_wgpu::gpu::context::{is_software, kind};
 use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
 use std::str::FromStr;
@@ -131,7 +132,7 @@ impl Found {
 /// Finds and opens the device that the user asked for, telling on stderr which; `None` is the CPU.
 pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
     let found = find(&asked.device)?;
-    tell(&found.line);
+    note(&found.line);
     found.open(asked.variant)
 }
 

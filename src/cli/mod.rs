@@ -1,17 +1,21 @@
 //! Subcommands, one file each, and what they share.
 
 mod bench;
+#[expect(dead_code, reason = "until `train` watches with it")]
+mod dashboard;
 mod dataset;
 mod device;
 mod devices;
 mod eval;
+mod output;
 mod train;
+#[expect(dead_code, reason = "until `train` watches with it")]
 mod watch;
+
+pub use output::{Log, colour, print, tell};
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Train the classic MNIST convolutional network on any GPU, in WGSL compute shaders.
@@ -79,22 +83,6 @@ impl Arguments {
             Command::Bench(arguments) => bench::run(&arguments),
         }
     }
-}
-
-/// stdout could not be written, because whatever read it has gone, or a disk is full.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to stdout: {0}")]
-pub struct StdoutError(io::Error);
-
-/// Writes `text` to stdout at once. Unlike `print!` it does not panic when stdout has been closed.
-pub fn print(text: &str) -> Result<(), StdoutError> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(StdoutError)
-}
-
-/// Writes a line to stderr. Unlike `eprintln!` it does not panic when stderr has been closed: nobody is left to tell.
-pub fn tell(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// `60000` as `60,000`.
