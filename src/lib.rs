@@ -46,4 +46,5 @@ pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod report;
+pub mod tensorboard;
 pub mod train;
