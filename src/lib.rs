@@ -47,4 +47,5 @@ pub mod model;
 pub mod ops;
 pub mod report;
 pub mod run;
+pub mod tensorboard;
 pub mod train;

@@ -1,5 +1,6 @@
 //! Loading the data set, and saying so where it is not MNIST.
 
+use super::output::{note, quiet};
 use super::{Failure, tell, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
 use mnist_wgpu::data::{self, Dataset, Event, Origin, Sources};
@@ -31,12 +32,12 @@ pub fn load_again(data_dir: Option<PathBuf>, before: &run::Data) -> Result<Datas
 }
 
 fn load_from(sources: &Sources) -> Result<Dataset, Failure> {
-    let bar = ProgressBar::no_length(); // draws only where stderr is a terminal
+    let bar = if quiet() { ProgressBar::hidden() } else { ProgressBar::no_length() }; // draws only where stderr is a terminal
     if let Ok(style) = ProgressStyle::with_template("{msg}  {bytes} of {total_bytes}  {bytes_per_sec}") {
         bar.set_style(style);
     }
     let dataset = data::load(sources, &mut |event| match event {
-        Event::Message(message) => bar.suspend(|| tell(message)),
+        Event::Message(message) => bar.suspend(|| note(message)),
         Event::Progress { file, done, total } => {
             if let Some(total) = total {
                 bar.set_length(total);
@@ -50,7 +51,7 @@ fn load_from(sources: &Sources) -> Result<Dataset, Failure> {
     let (train, test) = (thousands(dataset.train.len()), thousands(dataset.test.len()));
     match &dataset.origin {
         Origin::Directory(folder) | Origin::Downloaded(folder) => {
-            tell(format_args!("Data: {} ({}), {train} training and {test} test images", dataset.name, folder.display()));
+            note(format_args!("Data: {} ({}), {train} training and {test} test images", dataset.name, folder.display()));
         }
         Origin::Synthetic { reason } => {
             tell(format_args!("Data: SYNTHETIC digits, {train} training and {test} test images drawn by this program"));

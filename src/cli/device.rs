@@ -1,6 +1,7 @@
 //! `--device`: what it may say, and which device it means on this machine.
 
-use super::{Failure, tell};
+use super::Failure;
+use super::output::note;
 use mnist_wgpu::gpu::context::{is_software, kind};
 use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
 use mnist_wgpu::run;
@@ -71,9 +72,9 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
     match asked {
         DeviceChoice::Cpu => Ok(cpu("asked for")),
         DeviceChoice::Auto => Ok(match infos.iter().position(|info| !is_software(info)) {
-            Some(index) => adapter(index, "the first GPU found; see --device"),
-            None if infos.is_empty() => cpu("no GPU found; `mnist-wgpu devices` says more"),
-            None => cpu("no GPU found, only a software rasteriser, which is slower"),
+            Some(index) => adapter(index, &format!("{}; see --device", auto_reason(infos))),
+            None if infos.is_empty() => cpu(&format!("{}; `mnist-wgpu devices` says more", auto_reason(infos))),
+            None => cpu(auto_reason(infos)),
         }),
         DeviceChoice::Gpu if infos.is_empty() => Err(format!("no GPU: {}", Adapters::none_found())),
         DeviceChoice::Gpu => Ok(adapter(0, "asked for")),
@@ -85,10 +86,33 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
         },
         DeviceChoice::Name(part) => match infos.iter().position(|info| info.name.to_lowercase().contains(part)) {
             Some(index) => Ok(adapter(index, "asked for")),
-            None => Err(format!("no device has `{part}` in its name{}", listed())),
+            None => Err(format!("no device has `{part}` in its name{}{}", did_you_mean(part, infos), listed())),
         },
     }
 }
+
+/// Why `--device auto` takes what it takes.
+pub fn auto_reason(infos: &[AdapterInfo]) -> &'static str {
+    match infos.iter().any(|info| !is_software(info)) {
+        true => "the first GPU found",
+        false if infos.is_empty() => "no GPU found",
+        false => "no GPU found, only a software rasteriser, which is slower",
+    }
+}
+
+/// The word that `part` may be a slip of, if there is one like it.
+fn did_you_mean(part: &str, infos: &[AdapterInfo]) -> String {
+    let names: Vec<String> = infos.iter().map(|info| info.name.to_lowercase()).collect();
+    let words = names.iter().flat_map(|name| name.split_whitespace().chain([name.as_str()])).chain(["auto", "cpu", "gpu"]);
+    let alike = words.map(|word| (strsim::jaro(part, word), word)).filter(|(likeness, _)| *likeness > LIKE);
+    match alike.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((_, word)) => format!("; did you mean `{word}`?"),
+        None => String::new(),
+    }
+}
+
+/// How alike two words are by Jaro's measure when one may be a slip of the other: clap's own bound.
+const LIKE: f64 = 0.7;
 
 /// What [`find`] found.
 pub struct Found {
@@ -132,7 +156,7 @@ impl Found {
 /// Finds and opens the device that the user asked for, telling on stderr which; `None` is the CPU.
 pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
     let found = find(asked.device.as_ref().unwrap_or(&DeviceChoice::Auto))?;
-    tell(&found.line);
+    note(&found.line);
     found.open(asked.variant)
 }
 
@@ -180,6 +204,18 @@ mod tests {
         assert_eq!(chosen("iris", &infos), Choice::Adapter(1));
         assert_eq!(chosen("4060", &infos), Choice::Adapter(0));
         assert_eq!(chosen("CPU", &infos), Choice::Cpu);
+    }
+
+    #[test]
+    fn a_slip_is_told_the_name_it_is_like() {
+        let infos = [info("NVIDIA GeForce RTX 4060", DeviceType::DiscreteGpu), info("llvmpipe (LLVM 15)", DeviceType::Cpu)];
+        for (asked, meant) in [("lvmpipe", "`llvmpipe`"), ("nvida", "`nvidia`"), ("gefroce", "`geforce`"), ("gup", "`gpu`")]
+        {
+            let error = choose(&asked.parse().unwrap(), &infos).unwrap_err();
+            assert!(error.contains(&format!("did you mean {meant}?")), "{error}");
+        }
+        let error = choose(&"voodoo".parse().unwrap(), &infos).unwrap_err();
+        assert!(!error.contains("did you mean"), "{error}");
     }
 
     #[test]

@@ -1,27 +1,158 @@
-//! `devices`: what --device can choose.
+//! `devices`: what --device can choose, and what it takes by itself.
 
-use super::device::{Choice, DeviceChoice, choose};
+use super::device::{Choice, DeviceChoice, auto_reason, choose};
+use super::version::version;
 use super::{Failure, print, tell};
-use mnist_wgpu::gpu::Adapters;
 use mnist_wgpu::gpu::context::kind;
+use mnist_wgpu::gpu::{Adapters, Variant};
+use serde::Serialize;
+use wgpu::{Adapter, AdapterInfo, Features};
 
-pub fn run() -> Result<(), Failure> {
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Print JSON for programs instead of a list
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that `devices --json` prints. Fields keep their names and units from version to version; new ones may come.
+#[derive(Serialize)]
+struct Report {
+    /// Of this program.
+    version: &'static str,
+    auto: Auto,
+    /// In the order of their numbers; software rasterisers last.
+    adapters: Vec<Device>,
+    cpu: Cpu,
+}
+
+/// What `--device auto` takes.
+#[derive(Serialize)]
+struct Auto {
+    /// As `--device` would have it: a number, or `cpu`.
+    device: String,
+    why: &'static str,
+}
+
+#[derive(Serialize)]
+struct Device {
+    /// The number that `--device` takes.
+    index: usize,
+    name: String,
+    /// `discrete GPU`, `integrated GPU`, ..., `software rasteriser`.
+    kind: &'static str,
+    /// `vulkan`, `metal`, `dx12`
+    backend: String,
+    driver: String,
+    /// The largest buffer, and how much of one a kernel can be given.
+    max_buffer_bytes: u64,
+    max_binding_bytes: u64,
+    /// Whether dispatches can be timed, as `bench --kernels` does.
+    timestamps: bool,
+    /// Least and greatest number of invocations in a subgroup; none without subgroups.
+    subgroup_sizes: Option<[u32; 2]>,
+    /// Whether shaders can compute in 16-bit floats. No kernel does yet.
+    f16: bool,
+    /// The variants of the kernels that it can run, and the one taken unless `--variant` says otherwise.
+    variants: Vec<String>,
+    variant: String,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    threads: usize,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let adapters = pollster::block_on(Adapters::find());
     let infos: Vec<_> = adapters.infos().collect();
     let (auto, _) = choose(&DeviceChoice::Auto, &infos).map_err(|message| Failure::Failed(message.into()))?;
-    let mark = |choice| if auto == choice { "  <- auto" } else { "" };
-
-    let mut text = String::new();
-    for (index, info) in infos.iter().enumerate() {
-        let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
-        let mark = mark(Choice::Adapter(index));
-        text += &format!("{index:>3}  {}\n     {}, {}, {}{mark}\n", info.name, kind(info), info.backend, driver.trim());
+    let device = match auto {
+        Choice::Cpu => "cpu".to_string(),
+        Choice::Adapter(index) => index.to_string(),
+    };
+    let described = infos.iter().enumerate().filter_map(|(index, info)| {
+        let adapter = adapters.get(index)?;
+        Some(describe(index, info, adapter, &adapters.variants(index)))
+    });
+    let report = Report {
+        version: version(),
+        auto: Auto { device, why: auto_reason(&infos) },
+        adapters: described.collect(),
+        cpu: Cpu { threads: rayon::current_num_threads() },
+    };
+    if arguments.json {
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        print(&text(&report))?;
     }
-    let threads = rayon::current_num_threads();
-    text += &format!("cpu  this program's CPU path, {threads} threads{}\n", mark(Choice::Cpu));
-    print(&text)?;
     if infos.is_empty() {
         tell(format_args!("No GPU: {}.", Adapters::none_found()));
     }
     Ok(())
+}
+
+fn describe(index: usize, info: &AdapterInfo, adapter: &Adapter, variants: &[Variant]) -> Device {
+    let (limits, features) = (adapter.limits(), adapter.features());
+    let subgroups = features.contains(Features::SUBGROUP);
+    Device {
+        index,
+        name: info.name.clone(),
+        kind: kind(info),
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        max_buffer_bytes: limits.max_buffer_size,
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        timestamps: features.contains(Features::TIMESTAMP_QUERY),
+        subgroup_sizes: subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
+        f16: features.contains(Features::SHADER_F16),
+        variants: variants.iter().map(Variant::to_string).collect(),
+        variant: Variant::for_adapter(adapter).to_string(),
+    }
+}
+
+/// The report for people.
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let mark = |device: &str| if report.auto.device == device { "  <- auto" } else { "" };
+    for device in &report.adapters {
+        let Device { index, name, kind, backend, driver, variant, .. } = device;
+        let (buffer, binding) = (bytes(device.max_buffer_bytes), bytes(device.max_binding_bytes));
+        let subgroups = match device.subgroup_sizes {
+            None => "no subgroups".into(),
+            Some([least, greatest]) if least == greatest => format!("subgroups of {least}"),
+            Some([least, greatest]) => format!("subgroups of {least} to {greatest}"),
+        };
+        let has = |has: bool, what: &str| if has { what.to_string() } else { format!("no {what}") };
+        let features = [has(device.timestamps, "timestamps"), subgroups, has(device.f16, "f16")].join(", ");
+        let variants = device.variants.join(", ");
+        text += &format!("{index:>3}  {name}\n");
+        text += &format!("     kind      {kind}, {backend}, {driver}{}\n", mark(&index.to_string()));
+        text += &format!("     memory    buffers of up to {buffer}, bound up to {binding}\n");
+        text += &format!("     features  {features}\n");
+        text += &format!("     kernels   {variant} (can run {variants}; see --variant)\n");
+    }
+    text += &format!("cpu  this program's CPU path, {} threads{}\n", report.cpu.threads, mark("cpu"));
+    text + &format!("\n--device auto takes {}: {}.\n", report.auto.device, report.auto.why)
+}
+
+/// `1.5 GiB`
+fn bytes(count: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let power = if count == 0 { 0 } else { count.ilog2() / 10 };
+    let value = count as f64 / 1024f64.powi(power as i32);
+    // As few digits as say it: 128 MiB, but 1.5 GiB.
+    let tenths = (value * 10.0).round() / 10.0;
+    format!("{tenths} {}", units[power as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_the_largest_unit_that_it_fills() {
+        let texts = [0, 1023, 1024, 128 << 20, 3 << 29, u64::MAX].map(bytes);
+        assert_eq!(texts, ["0 bytes", "1023 bytes", "1 KiB", "128 MiB", "1.5 GiB", "16 EiB"]);
+    }
 }

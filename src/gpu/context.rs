@@ -89,6 +89,11 @@ impl Adapters {
         self.0.iter().map(Adapter::get_info)
     }
 
+    /// Adapter number `index`, for what else it says of itself.
+    pub fn get(&self, index: usize) -> Option<&Adapter> {
+        self.0.get(index)
+    }
+
     /// Whether dispatches of adapter number `index` can be timed.
     pub fn has_timestamps(&self, index: usize) -> bool {
         self.0.get(index).is_some_and(|adapter| adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY))

@@ -1,11 +1,13 @@
 //! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
 
-mod facts;
+mod report;
 mod session;
 
 use super::dataset::{load, load_again};
 use super::device::{self, DeviceArguments, DeviceChoice};
-use super::{Failure, tell, values, watch};
+use super::output::note;
+use super::watch::{self, WatchArguments};
+use super::{Failure, tell, values, version};
 use mnist_wgpu::checkpoint::{self, Checkpoint, CheckpointError};
 use mnist_wgpu::cpu::CpuEngine;
 use mnist_wgpu::data::{CLASSES, COLS, Dataset, Origin, ROWS, split};
@@ -15,7 +17,7 @@ use mnist_wgpu::model::Model;
 use mnist_wgpu::ops::sgd::Sgd;
 use mnist_wgpu::run::{self, Config, Run, RunError};
 use mnist_wgpu::train::Position;
-use session::Session;
+use session::{Options, Session};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -74,6 +76,19 @@ pub struct Arguments {
     /// Save every N steps, too, so that a crash costs no more than these; an epoch's end and Ctrl-C always save
     #[arg(long, value_name = "N", value_parser = values::steps, allow_negative_numbers = true)]
     checkpoint_every: Option<usize>,
+
+    /// Write TensorBoard's event files into the run's folder, too
+    #[arg(long)]
+    tensorboard: bool,
+
+    #[command(flatten)]
+    watch: WatchArguments,
+}
+
+impl Arguments {
+    fn options(&self) -> Options<'_> {
+        Options { watch: &self.watch, tensorboard: self.tensorboard, checkpoint_every: self.checkpoint_every }
+    }
 }
 
 /// What a resumed run has from its own folder.
@@ -81,6 +96,7 @@ const SETTINGS: [&str; 9] =
     ["batch_size", "lr", "momentum", "no_nesterov", "dropout", "seed", "val_fraction", "out", "force"];
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.watch.check()?;
     match &arguments.resume {
         Some(folder) => resume(arguments, folder),
         None => begin(arguments),
@@ -126,7 +142,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     }
     let parameters = model.init(config.training.seed);
     let state = State { velocity: vec![0.0; parameters.len()], parameters };
-    let session = Session::new(run, config, &model, &data, Position::default(), arguments.checkpoint_every)?;
+    let session = Session::new(run, config, &model, &data, Position::default(), &arguments.options())?;
     on_device(context.as_ref(), session, &state)
 }
 
@@ -173,7 +189,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     }
     check_split(&data, &config.training)?;
 
-    let session = Session::new(run, config, &model, &data, position, arguments.checkpoint_every)?;
+    let session = Session::new(run, config, &model, &data, position, &arguments.options())?;
     session.keep_config()?;
     on_device(context.as_ref(), session, &State { parameters, velocity })
 }
@@ -182,7 +198,7 @@ fn on_device(context: Option<&Context>, session: Session, state: &State) -> Resu
     let settings = settings_of(session.training());
     match context {
         Some(context) => {
-            tell("Preparing the GPU: compiling kernels, uploading images.");
+            note("Preparing the GPU: compiling kernels, uploading images.");
             let engine = GpuEngine::new(context, session.model, session.data, settings)?;
             drive::block_on(context, session.run(engine, state))
         }
@@ -238,7 +254,7 @@ fn described(data: &Dataset) -> run::Data {
 fn program() -> run::Program {
     let now = jiff::Timestamp::now();
     let started = now.round(jiff::Unit::Second).unwrap_or(now).to_string();
-    run::Program { version: env!("CARGO_PKG_VERSION").into(), started }
+    run::Program { version: version::version().into(), started }
 }
 
 /// The device that the user names, or else the one that the run was on.

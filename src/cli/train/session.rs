@@ -1,24 +1,30 @@
 //! A run under way: it trains, keeps what there is after each epoch, and in the end tests the best network.
 
-use super::facts;
-use crate::cli::dataset::{NOT_MNIST, is_synthetic, warn_if_synthetic};
-use crate::cli::watch::{self, Bar};
+use super::report;
+use crate::cli::dataset::{is_synthetic, warn_if_synthetic};
+use crate::cli::output::note;
+use crate::cli::watch::{self, Watch, WatchArguments};
 use crate::cli::{Failure, print, tell};
 use mnist_wgpu::checkpoint::{self, Checkpoint, Info, NORMALISATION};
-use mnist_wgpu::data::{COLS, Dataset, PIXELS, ROWS, split};
-use mnist_wgpu::engine::{Engine, Set, State};
-use mnist_wgpu::evaluation::{Confusion, Judged, judge, worst_mistakes};
+use mnist_wgpu::data::{COLS, Dataset, ROWS, split};
+use mnist_wgpu::engine::{Engine, Set, State, Work};
+use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::model::Model;
-use mnist_wgpu::report::{self, Filters, Material};
 use mnist_wgpu::run::{self, Config, Run, RunError};
-use mnist_wgpu::train::{EpochReport, Observer, Options, Position, Progress, TrainError, fit};
+use mnist_wgpu::tensorboard::{EventWriter, TensorBoardError};
+use mnist_wgpu::train::{self, EpochReport, Observer, Position, Progress, TrainError, fit};
 use std::error::Error;
 
-/// Digits that the report shows of those judged wrong.
-const MISTAKES: usize = 40;
-
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// How a run is watched and kept, which changes nothing of its result.
+pub struct Options<'a> {
+    pub watch: &'a WatchArguments,
+    pub tensorboard: bool,
+    /// See [`train::Options::checkpoint_every`].
+    pub checkpoint_every: Option<usize>,
+}
 
 pub struct Session<'a> {
     run: Run,
@@ -30,7 +36,8 @@ pub struct Session<'a> {
     checkpoint_every: Option<usize>,
     /// A row per complete epoch.
     rows: Vec<Row>,
-    bar: Bar,
+    watch: Watch,
+    events: Option<EventWriter>,
 }
 
 impl<'a> Session<'a> {
@@ -40,11 +47,21 @@ impl<'a> Session<'a> {
         model: &'a Model,
         data: &'a Dataset,
         position: Position,
-        checkpoint_every: Option<usize>,
-    ) -> Result<Self, RunError> {
+        options: &Options,
+    ) -> Result<Self, Failure> {
         let rows = run.history(position.epochs)?;
-        let label = if is_synthetic(data) { "synthetic digits, not MNIST: " } else { "" };
-        Ok(Self { run, config, model, data, position, checkpoint_every, rows, bar: Bar::new(label) })
+        let events = if options.tensorboard { Some(EventWriter::create(&run.folder)?) } else { None };
+        let watched = watch::Run {
+            name: run.name(),
+            device: config.device.name.clone(),
+            dataset: data.name.clone(),
+            synthetic: is_synthetic(data),
+            epochs: config.training.epochs,
+            history: rows.clone(),
+        };
+        let watch = Watch::new(options.watch, watched)?;
+        let checkpoint_every = options.checkpoint_every;
+        Ok(Self { run, config, model, data, position, checkpoint_every, rows, watch, events })
     }
 
     pub fn training(&self) -> &run::Training {
@@ -55,22 +72,28 @@ impl<'a> Session<'a> {
         self.run.write_config(&self.config)
     }
 
-    /// Trains from `state`, which belongs to the session's position, to the end, and tests the best network.
-    pub async fn run<E: Engine>(mut self, mut engine: E, state: &State) -> Result<(), Failure> {
+    /// Trains from `state`, which belongs to the session's position, to the end, tests the best network and reports.
+    pub async fn run<E: Engine>(mut self, engine: E, state: &State) -> Result<(), Failure> {
+        let result = self.train_and_test(engine, state).await;
+        self.watch.finish()?;
+        result
+    }
+
+    async fn train_and_test<E: Engine>(&mut self, mut engine: E, state: &State) -> Result<(), Failure> {
         let folder = self.run.folder.display().to_string();
         let training = self.training();
         let (batch_size, epochs) = (training.batch_size as usize, training.epochs);
-        let options = Options { batch_size, epochs, seed: training.seed, checkpoint_every: self.checkpoint_every };
+        let options = train::Options { batch_size, epochs, seed: training.seed, checkpoint_every: self.checkpoint_every };
         let split = split(self.data.train.len(), training.val_fraction, training.seed);
         let start = self.position;
         match (start.epochs, start.batches) {
-            (0, 0) => tell(format_args!("Run: {folder}")),
-            (epochs, 0) => tell(format_args!("Run: {folder}, after epoch {epochs}")),
-            (epochs, batches) => tell(format_args!("Run: {folder}, after {batches} batches of epoch {}", epochs + 1)),
+            (0, 0) => note(format_args!("Run: {folder}")),
+            (epochs, 0) => note(format_args!("Run: {folder}, after epoch {epochs}")),
+            (epochs, batches) => note(format_args!("Run: {folder}, after {batches} batches of epoch {}", epochs + 1)),
         }
         engine.set_state(state)?;
-        let trained = fit(&mut engine, &split, &options, &start, &watch::clock, &mut self).await;
-        self.bar.clear();
+        let trained = fit(&mut engine, &split, &options, &start, &watch::clock, self).await;
+        self.watch.clear();
         trained.map_err(|error| self.explain(error))?;
 
         let best = checkpoint::load(&self.run.path(run::MODEL))?;
@@ -78,7 +101,7 @@ impl<'a> Session<'a> {
         let totals = judged.totals;
         print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", totals.loss(), totals.accuracy()))
             .map_err(|error| self.explain(TrainError::Observer(error.into())))?;
-        self.report(&best, &judged)?;
+        report::write(&self.run, &self.config, self.data, &self.rows, &best, &judged)?;
         tell(format_args!("Saved as {folder}: report.html shows how it went."));
         if is_synthetic(self.data) {
             tell("This network was trained and tested on SYNTHETIC digits.");
@@ -96,37 +119,8 @@ impl<'a> Session<'a> {
         }
         let order: Vec<u32> = (0..self.data.test.len() as u32).collect();
         let judged = judge(engine, Set::Test, &order, self.training().batch_size as usize, self).await;
-        self.bar.clear();
+        self.watch.clear();
         judged.map_err(|error| self.explain(error))
-    }
-
-    /// Draws the pictures and writes the page.
-    fn report(&self, best: &Checkpoint, judged: &Judged) -> Result<(), Failure> {
-        let test = &self.data.test;
-        let image = |place: usize| std::array::from_fn(|pixel| test.pixels[place * PIXELS + pixel]);
-        let mistakes: Vec<_> = worst_mistakes(&judged.logits, &test.labels, MISTAKES)
-            .into_iter()
-            .map(|mistake| (mistake, image(mistake.place)))
-            .collect();
-        let filters = best.model.parameters().first().and_then(|kernels| {
-            let shape = kernels.shape.clone().try_into().ok()?;
-            Some(Filters { shape, weights: &best.parameters[kernels.range.clone()] })
-        });
-        report::write(
-            &self.run.folder,
-            &Material {
-                title: &self.run.name(),
-                warning: is_synthetic(self.data).then_some(NOT_MNIST),
-                facts: &facts::of(&self.config, self.model),
-                history: &self.rows,
-                test_loss: judged.totals.loss(),
-                test_accuracy: judged.totals.accuracy(),
-                confusion: &Confusion::of(&judged.logits, &test.labels),
-                mistakes: &mistakes,
-                filters,
-            },
-        )?;
-        Ok(())
     }
 
     /// An early end, with what it means for the run.
@@ -146,6 +140,14 @@ impl<'a> Session<'a> {
             }
             TrainError::TooFewImages { .. } => Failure::Usage(error.to_string()),
             error => Failure::Failed(format!("{error}; {kept}").into()),
+        }
+    }
+
+    /// Writes to TensorBoard's file, if there is one. Training does not end with it: a curve less is better than a run less.
+    fn event(&mut self, write: impl FnOnce(&mut EventWriter) -> Result<(), TensorBoardError>) {
+        if let Some(Err(error)) = self.events.as_mut().map(write) {
+            tell(format_args!("Note: {error}; training goes on without it"));
+            self.events = None;
         }
     }
 
@@ -191,11 +193,16 @@ impl<'a> Session<'a> {
 
 impl Observer for Session<'_> {
     fn progress(&mut self, progress: &Progress) {
-        self.bar.show(progress);
+        self.watch.show(progress);
+        if progress.work == Work::Train {
+            let (done, of) = progress.batches;
+            let step = u64::from(progress.epoch - 1) * of as u64 + done as u64;
+            self.event(|events| events.running(step, progress.totals.loss()));
+        }
     }
 
     fn epoch(&mut self, report: &EpochReport, state: &State) -> Outcome {
-        self.bar.clear();
+        self.watch.clear();
         let row = Row {
             epoch: report.epoch,
             train_loss: report.train.loss(),
@@ -206,6 +213,8 @@ impl Observer for Session<'_> {
             images_per_second: report.train.count() as f64 / report.train_seconds.max(1e-9),
             learning_rate: self.training().learning_rate,
         };
+        self.watch.epoch(&row);
+        self.event(|events| events.epoch(&row));
         let kept = self.keep_epoch(row, state);
         print(&epoch_text(&row))?; // what was computed is told, whether or not it could be saved
         kept

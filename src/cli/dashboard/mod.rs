@@ -1,0 +1,200 @@
+//! `--tui`: a dashboard that has the whole terminal while a run lasts. Here are the terminal, the keys and the signals; `screen` draws.
+//!
+//! The training loop tells its progress about ten times a second. The dashboard draws and listens for keys then, and needs no
+//! thread of its own. What is printed meanwhile is kept, and appears when the terminal is given back.
+
+mod screen;
+
+use super::output::{self, StdoutError, release};
+use super::watch::{self, Run, clock};
+use mnist_wgpu::history::Row;
+use mnist_wgpu::train::Progress;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
+use screen::Screen;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Whether the terminal is the dashboard's.
+static UP: AtomicBool = AtomicBool::new(false);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot draw on this terminal: {0}; leave --tui out to get plain lines")]
+pub struct DashboardError(io::Error);
+
+pub struct Dashboard {
+    terminal: DefaultTerminal,
+    screen: Screen,
+    drawn: Option<Duration>,
+    #[cfg(unix)]
+    signals: signals::Signals,
+}
+
+impl Dashboard {
+    /// A fast GPU has more to tell than anyone can see.
+    const EVERY: Duration = Duration::from_millis(80);
+
+    /// Takes the terminal, and draws `run` as it stands before its first batch.
+    pub fn new(run: Run) -> Result<Self, DashboardError> {
+        #[cfg(unix)]
+        let signals = signals::Signals::catch().map_err(DashboardError)?;
+        // Sets a panic hook that restores the terminal before the panic is told.
+        let terminal = ratatui::try_init().map_err(|error| {
+            ratatui::restore();
+            DashboardError(error)
+        })?;
+        UP.store(true, Ordering::SeqCst);
+        output::hold();
+        let screen = Screen::new(run, output::colour());
+        let mut dashboard = Self {
+            terminal,
+            screen,
+            drawn: None,
+            #[cfg(unix)]
+            signals,
+        };
+        dashboard.draw();
+        Ok(dashboard)
+    }
+
+    pub fn show(&mut self, progress: &Progress) {
+        let now = clock();
+        self.screen.progress(progress, now);
+        self.listen();
+        if self.drawn.is_none_or(|drawn| now >= drawn + Self::EVERY) {
+            self.draw();
+        }
+    }
+
+    pub fn epoch(&mut self, row: &Row) {
+        self.screen.epoch(row);
+        self.draw();
+    }
+
+    /// Gives the terminal back, and writes what waited for that.
+    pub fn finish(self) -> Result<(), StdoutError> {
+        give_back()
+    }
+
+    fn draw(&mut self) {
+        self.drawn = Some(clock());
+        self.screen.stopping = watch::interrupted();
+        self.screen.messages = output::held_lines(3);
+        // A terminal that has gone is no reason to stop training.
+        let _ = self.terminal.draw(|frame| self.screen.draw(frame));
+    }
+
+    /// Acts on the keys pressed since the last time.
+    fn listen(&mut self) {
+        #[cfg(unix)]
+        if self.signals.asked_to_end() {
+            watch::interrupt();
+        }
+        while let Ok(true) = event::poll(Duration::ZERO) {
+            match event::read() {
+                Ok(Event::Key(key)) if stops(&key) => {
+                    watch::interrupt();
+                    self.draw();
+                }
+                Ok(Event::Resize(..)) => self.draw(),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        let _ = give_back();
+    }
+}
+
+/// Whether `key` is q, or Ctrl-C, which in raw mode arrives as a key.
+fn stops(key: &KeyEvent) -> bool {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    key.kind == KeyEventKind::Press
+        && match key.code {
+            KeyCode::Char('c') => control,
+            KeyCode::Char('q' | 'Q') => !control,
+            _ => false,
+        }
+}
+
+/// Gives the terminal back, if the dashboard has it: for whoever ends the program at once.
+pub fn restore() {
+    let _ = give_back();
+}
+
+fn give_back() -> Result<(), StdoutError> {
+    if UP.swap(false, Ordering::SeqCst) {
+        ratatui::restore();
+        let _ = execute!(io::stdout(), Show);
+        return release();
+    }
+    Ok(())
+}
+
+/// Being told to end, which must not leave the terminal as the dashboard has it.
+#[cfg(unix)]
+mod signals {
+    use super::UP;
+    use signal_hook::consts::{SIGHUP, SIGTERM};
+    use signal_hook::flag;
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// While the dashboard is up, a signal only sets a flag, and ends the program if nobody has looked at the flag when it comes
+    /// again; afterwards it does again what it does by default.
+    pub struct Signals {
+        asked: Arc<AtomicBool>,
+        by_default: Arc<AtomicBool>,
+    }
+
+    impl Signals {
+        pub fn catch() -> io::Result<Self> {
+            let signals = Self { asked: Arc::default(), by_default: Arc::default() };
+            for signal in [SIGTERM, SIGHUP] {
+                flag::register_conditional_default(signal, signals.by_default.clone())?;
+                flag::register_conditional_shutdown(signal, 130, signals.asked.clone())?;
+                flag::register(signal, signals.asked.clone())?;
+            }
+            Ok(signals)
+        }
+
+        /// Whether a signal came since the last call.
+        pub fn asked_to_end(&self) -> bool {
+            self.asked.swap(false, Ordering::SeqCst)
+        }
+    }
+
+    impl Drop for Signals {
+        fn drop(&mut self) {
+            debug_assert!(!UP.load(Ordering::SeqCst), "the terminal is given back first");
+            self.by_default.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q_and_ctrl_c_stop_and_nothing_else_does() {
+        let key = |code, modifiers| stops(&KeyEvent::new(code, modifiers));
+        assert!(key(KeyCode::Char('q'), KeyModifiers::NONE));
+        assert!(key(KeyCode::Char('Q'), KeyModifiers::SHIFT));
+        assert!(key(KeyCode::Char('c'), KeyModifiers::CONTROL));
+        assert!(!key(KeyCode::Char('c'), KeyModifiers::NONE));
+        assert!(!key(KeyCode::Char('q'), KeyModifiers::CONTROL));
+        assert!(!key(KeyCode::Esc, KeyModifiers::NONE));
+        let mut release = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
+        release.kind = KeyEventKind::Release;
+        assert!(!stops(&release), "Windows also tells when a key is let go");
+    }
+}

@@ -1,0 +1,109 @@
+//! The ways out of the program, stdout and stderr. Every line goes through here: none is lost, none panics where a pipe was
+//! closed, and none is written across the dashboard.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// stdout could not be written, because whatever read it has gone, or a disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub struct StdoutError(io::Error);
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// What has been said since [`hold`], in order; none where lines are written at once.
+static HELD: Mutex<Option<Vec<Held>>> = Mutex::new(None);
+
+enum Held {
+    Stdout(String),
+    Stderr(String),
+}
+
+fn held() -> MutexGuard<'static, Option<Vec<Held>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes `text` to stdout at once. Unlike `print!` it does not panic when stdout has been closed.
+pub fn print(text: &str) -> Result<(), StdoutError> {
+    if let Some(lines) = &mut *held() {
+        lines.push(Held::Stdout(text.into()));
+        return Ok(());
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(StdoutError)
+}
+
+/// Writes a line to stderr. Unlike `eprintln!` it does not panic when stderr has been closed: nobody is left to tell.
+pub fn tell(line: impl Display) {
+    match &mut *held() {
+        Some(lines) => lines.push(Held::Stderr(line.to_string())),
+        None => drop(writeln!(io::stderr(), "{line}")),
+    }
+}
+
+/// [`tell`]s what can be done without: nothing under `--quiet`. Warnings and errors are told.
+pub fn note(line: impl Display) {
+    if !quiet() {
+        tell(line);
+    }
+}
+
+/// From now on nothing is [`note`]d.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+pub fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// From now on keeps what is said, until [`release`], because something else has the screen.
+pub fn hold() {
+    held().get_or_insert_default();
+}
+
+/// Writes what was kept since [`hold`].
+pub fn release() -> Result<(), StdoutError> {
+    let lines = held().take().unwrap_or_default();
+    let mut result = Ok(());
+    for line in lines {
+        match line {
+            Held::Stdout(text) => result = result.and(print(&text)),
+            Held::Stderr(line) => tell(line),
+        }
+    }
+    result
+}
+
+/// The last `count` lines for stderr that are kept.
+pub fn held_lines(count: usize) -> Vec<String> {
+    let held = held();
+    let lines = held.iter().flatten().rev().filter_map(|line| match line {
+        Held::Stderr(line) => Some(line.clone()),
+        Held::Stdout(_) => None,
+    });
+    let mut lines: Vec<_> = lines.take(count).collect();
+    lines.reverse();
+    lines
+}
+
+/// Whether stderr gets colours: where clap's errors have them, by NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM and what stderr is.
+pub fn colour() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Where the logger writes: through [`tell`].
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        tell(String::from_utf8_lossy(bytes).trim_end_matches('\n'));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
