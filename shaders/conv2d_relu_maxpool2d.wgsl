@@ -10,6 +10,9 @@
 // Where LANES is more than 1, a workgroup is one subgroup of that many invocations, each of which loads a part of what all of
 // them need: see `share`.
 //
+// What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
+// would be most of what there is to compile, and a variable as index would drive the whole array out of the registers.
+//
 // Window element q is row q / 2, column q % 2. Positions count from the corner of the padded input.
 
 override BATCH: u32 = 32u;         // N
@@ -22,8 +25,8 @@ override PADDING: u32 = 0u;        // P
 const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward and backward_params
 const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
 const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
-const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED
-const PACKED: u32 = TILE;    // winners in a word, 4 bits each: those of one tile in forward
+const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED or is a multiple of it
+const PACKED: u32 = 8u;      // winners in a word, 4 bits each; divides TILE
 const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
 
 const LANES: u32 = 1u;       // invocations that share what they load; divides TILE
@@ -113,9 +116,10 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
         }
     }
     for (var v = 0u; v < WINDOWS; v++) {
-        var word = 0u;
+        let at = py * pooled_width() + px + v;
+        var packed: array<u32, TILE / PACKED>;
         for (var t = 0u; t < TILE; t++) {
-            let s = sums[t][v];
+            let s = sums[t][0];
             // `>` keeps the first of equal values, PyTorch's rule for ties.
             var most = s[0];
             var q = 0u;
@@ -123,13 +127,19 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
                 q = select(q, k, s[k] > most);
                 most = max(most, s[k]);
             }
-            word |= select(DEAD, q, most > 0.0) << (4u * t);
+            packed[t / PACKED] |= select(DEAD, q, most > 0.0) << (4u * (t % PACKED));
             if (px + v < pooled_width() && o0 + t < OUT_CHANNELS) {
-                y[((n * OUT_CHANNELS + o0 + t) * pooled_height() + py) * pooled_width() + px + v] = max(most, 0.0);
+                y[(n * OUT_CHANNELS + o0 + t) * pooled_height() * pooled_width() + at] = max(most, 0.0);
+            }
+            for (var next = 1u; next < WINDOWS; next++) {
+                sums[t][next - 1u] = sums[t][next];
             }
         }
-        if (px + v < pooled_width()) {
-            winner[((n * words() + id.y) * pooled_height() + py) * pooled_width() + px + v] = word;
+        for (var h = 0u; h < TILE / PACKED; h++) {
+            let word = o0 / PACKED + h;
+            if (px + v < pooled_width() && word < words()) {
+                winner[(n * words() + word) * pooled_height() * pooled_width() + at] = packed[h];
+            }
         }
     }
 }
@@ -203,8 +213,14 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     for (var t = 0u; t < TILE; t++) {
         for (var v = 0u; v < PATCHES; v++) {
             for (var q = 0u; q < 4u; q++) {
-                store_d_x(n, c0 + t, 2u * py + q / 2u, 2u * (px + v) + q % 2u, sums[t][v][q]);
+                store_d_x(n, c0 + t, 2u * py + q / 2u, 2u * (px + v) + q % 2u, sums[0][0][q]);
             }
+            for (var next = 1u; next < PATCHES; next++) {
+                sums[0][next - 1u] = sums[0][next];
+            }
+        }
+        for (var next = 1u; next < TILE; next++) {
+            sums[next - 1u] = sums[next];
         }
     }
     // A row and a column that fill no window: at most one of each.
@@ -227,6 +243,12 @@ fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
         d_x[((n * CHANNELS + c) * HEIGHT + r) * WIDTH + k] = value;
     }
 }
+
+// The words of winners that hold a tile of output channels, for all windows of a strip.
+const WORDS: u32 = (PARAM_TILE + PACKED - 1u) / PACKED;
+const CODES: u32 = WINDOWS * WORDS;
+const CODES_PART: u32 = (CODES + PARAM_LANES - 1u) / PARAM_LANES;
+fn share_code(value: u32, lane: u32) -> u32 { return bitcast<u32>(share(bitcast<f32>(value), lane, PARAM_LANES)); }
 
 // d_weight[o,c,i,j] = sum_{w,q} d[n,o,w][q] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], d_bias[o] = sum_{w,q} d[n,o,w][q].
 // Each of a workgroup's SLICES takes columns of windows, from top to bottom, in turns: the rows of the input that two
@@ -254,13 +276,20 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             rows[1] = rows[3];
             rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
             rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
-            var codes: array<u32, WINDOWS>;
-            var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
-            for (var v = 0u; v < WINDOWS; v++) {
+            var codes: array<u32, CODES_PART>;
+            for (var h = 0u; h < CODES_PART; h++) {
+                let code = min(h * PARAM_LANES + mine, CODES - 1u);
+                let v = code / WORDS;
+                let word = min(o0 / PACKED + code % WORDS, words() - 1u);
                 let at = py * pooled_width() + min(px + v, pooled_width() - 1u);
                 // In a strip's windows beyond the row, every channel is as good as dead.
                 let beyond = select(0u, 0xffffffffu, px + v >= pooled_width());
-                codes[v] = winner[(n * words() + o0 / PACKED) * pooled_height() * pooled_width() + at] >> (4u * (o0 % PACKED)) | beyond;
+                let packed = winner[(n * words() + word) * pooled_height() * pooled_width() + at];
+                codes[h] = packed >> (4u * (o0 % PACKED)) | beyond;
+            }
+            var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
+            for (var v = 0u; v < WINDOWS; v++) {
+                let at = py * pooled_width() + min(px + v, pooled_width() - 1u);
                 for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
                     let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
                     d[v][h] = d_y[(n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at];
@@ -268,7 +297,8 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             }
             for (var v = 0u; v < WINDOWS; v++) {
                 for (var t = 0u; t < PARAM_TILE; t++) {
-                    let q = (codes[v] >> (4u * t)) & 15u;
+                    let code = v * WORDS + t / PACKED;
+                    let q = (share_code(codes[code / PARAM_LANES], code % PARAM_LANES) >> (4u * (t % PACKED))) & 15u;
                     let dq = select(share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), 0.0, q >= DEAD);
                     // What each tap multiplied in the winner: a choice of rows, then of columns.
                     for (var i = 0u; i < 3u; i++) {
@@ -286,12 +316,13 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             }
         }
     }
-    // The slices' sums are added up in order, one output channel at a time, as workgroup memory is small. The copy is one that a
-    // variable may index: it keeps the sums themselves in registers.
-    var results = sums;
+    // The slices' sums are added up in order, one output channel at a time, as workgroup memory is small.
     for (var t = 0u; t < PARAM_TILE; t++) {
         for (var k = 0u; k < 10u; k++) {
-            parts[k][slice][lane] = results[t][k];
+            parts[k][slice][lane] = sums[0][k];
+        }
+        for (var next = 1u; next < PARAM_TILE; next++) {
+            sums[next - 1u] = sums[next];
         }
         workgroupBarrier();
         for (var e = local; e < 10u * C_LANES; e += C_LANES * SLICES) {

@@ -2,29 +2,38 @@
 //
 // Each invocation computes a block of results, so that each value loaded is used several times, and neighbouring invocations
 // take neighbouring k, along which x and W lie in memory.
+//
+// What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
+// would be most of what there is to compile.
 
-override BATCH: u32 = 32u;   // N
-override INPUTS: u32 = 1600u;   // K
-override OUTPUTS: u32 = 128u;   // O
+override BATCH: u32 = 32u;    // N
+override INPUTS: u32 = 1600u; // K, in Values
+override OUTPUTS: u32 = 128u; // O
 
 const GROUP: u32 = 64u;   // invocations of a workgroup
 const SAMPLES: u32 = 4u;  // block of forward: samples
 const OUTS: u32 = 4u;     // block of forward: outputs
 const ROWS: u32 = 8u;     // block of backward: outputs or samples
-const COLUMNS: u32 = 4u;  // block of backward: values of k, GROUP apart
+const COLUMNS: u32 = 4u;  // block of backward: Values along k, GROUP apart
+const VECTOR: u32 = 1u;   // elements of a Value; the host sets 4 where that suits the device and K is a multiple of it
 const LANES: u32 = 1u;    // invocations that share what they load; divides ROWS, equals GROUP if more than 1
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;              // (N, K)
-@group(0) @binding(1) var<storage, read> weight: array<f32>;         // (O, K)
-@group(0) @binding(2) var<storage, read> bias: array<f32>;           // (O)
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (N, O)
-@group(0) @binding(4) var<storage, read> d_y: array<f32>;            // (N, O)
-@group(0) @binding(5) var<storage, read_write> d_x: array<f32>;      // (N, K)
-@group(0) @binding(6) var<storage, read_write> d_weight: array<f32>; // (O, K)
-@group(0) @binding(7) var<storage, read_write> d_bias: array<f32>;   // (O)
+// What one load or store moves: the host makes it a vec4f where VECTOR is 4.
+alias Value = f32;
+fn product(a: Value, b: Value) -> f32 { return a * b; }
+
+@group(0) @binding(0) var<storage, read> x: array<Value>;              // (N, K)
+@group(0) @binding(1) var<storage, read> weight: array<Value>;         // (O, K)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;             // (O)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;          // (N, O)
+@group(0) @binding(4) var<storage, read> d_y: array<f32>;              // (N, O)
+@group(0) @binding(5) var<storage, read_write> d_x: array<Value>;      // (N, K)
+@group(0) @binding(6) var<storage, read_write> d_weight: array<Value>; // (O, K)
+@group(0) @binding(7) var<storage, read_write> d_bias: array<f32>;     // (O)
 
 // `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
+fn share_value(value: Value, lane: u32, among: u32) -> Value { return value; }
 
 // One row per invocation; the odd row length keeps both directions of access free of bank conflicts.
 const PARTS: u32 = SAMPLES * OUTS + 1u;
@@ -45,14 +54,14 @@ fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index)
 fn forward_alone(o0: u32, n0: u32, local: u32) {
     var sums: array<array<f32, OUTS>, SAMPLES>;
     for (var k = local; k < INPUTS; k += GROUP) {
-        var w: array<f32, OUTS>;
+        var w: array<Value, OUTS>;
         for (var o = 0u; o < OUTS; o++) {
             w[o] = weight[min(o0 + o, OUTPUTS - 1u) * INPUTS + k];
         }
         for (var n = 0u; n < SAMPLES; n++) {
             let value = x[min(n0 + n, BATCH - 1u) * INPUTS + k];
             for (var o = 0u; o < OUTS; o++) {
-                sums[n][o] += value * w[o];
+                sums[n][o] += product(value, w[o]);
             }
         }
     }
@@ -79,36 +88,39 @@ fn forward_alone(o0: u32, n0: u32, local: u32) {
 fn forward_shared(o0: u32, n0: u32, local: u32) {
     var sums: array<array<f32, OUTS>, SAMPLES>;
     for (var k = 0u; k < INPUTS; k++) {
-        var w: array<f32, OUTS>;
+        var w: array<Value, OUTS>;
         for (var o = 0u; o < OUTS; o++) {
             w[o] = weight[min(o0 + o * LANES, OUTPUTS - 1u) * INPUTS + k];
         }
-        var loaded: array<f32, (SAMPLES + LANES - 1u) / LANES>;
+        var loaded: array<Value, (SAMPLES + LANES - 1u) / LANES>;
         for (var h = 0u; h < (SAMPLES + LANES - 1u) / LANES; h++) {
             loaded[h] = x[min(n0 + h * LANES + local, BATCH - 1u) * INPUTS + k];
         }
         for (var n = 0u; n < SAMPLES; n++) {
-            let value = share(loaded[n / LANES], n % LANES, LANES);
+            let value = share_value(loaded[n / LANES], n % LANES, LANES);
             for (var o = 0u; o < OUTS; o++) {
-                sums[n][o] += value * w[o];
+                sums[n][o] += product(value, w[o]);
             }
         }
     }
     for (var n = 0u; n < SAMPLES; n++) {
         for (var o = 0u; o < OUTS; o++) {
             if (n0 + n < BATCH && o0 + o * LANES < OUTPUTS) {
-                y[(n0 + n) * OUTPUTS + o0 + o * LANES] = bias[o0 + o * LANES] + sums[n][o];
+                y[(n0 + n) * OUTPUTS + o0 + o * LANES] = bias[o0 + o * LANES] + sums[0][o];
             }
+        }
+        for (var next = 1u; next < SAMPLES; next++) {
+            sums[next - 1u] = sums[next];
         }
     }
 }
 
 // d_weight[o,k] = sum_n d_y[n,o] * x[n,k]; d_bias[o] = sum_n d_y[n,o], written by the invocation that has k = 0
 fn params(k0: u32, o0: u32, mine: u32) {
-    var sums: array<array<f32, COLUMNS>, ROWS>;
+    var sums: array<array<Value, COLUMNS>, ROWS>;
     var bias_sums: array<f32, ROWS>;
     for (var n = 0u; n < BATCH; n++) {
-        var values: array<f32, COLUMNS>;
+        var values: array<Value, COLUMNS>;
         for (var c = 0u; c < COLUMNS; c++) {
             values[c] = x[n * INPUTS + min(k0 + c * GROUP, INPUTS - 1u)];
         }
@@ -128,20 +140,24 @@ fn params(k0: u32, o0: u32, mine: u32) {
         for (var c = 0u; c < COLUMNS; c++) {
             let k = k0 + c * GROUP;
             if (o0 + r < OUTPUTS && k < INPUTS) {
-                d_weight[(o0 + r) * INPUTS + k] = sums[r][c];
+                d_weight[(o0 + r) * INPUTS + k] = sums[0][c];
             }
         }
         if (k0 == 0u && o0 + r < OUTPUTS) {
-            d_bias[o0 + r] = bias_sums[r];
+            d_bias[o0 + r] = bias_sums[0];
+        }
+        for (var next = 1u; next < ROWS; next++) {
+            sums[next - 1u] = sums[next];
+            bias_sums[next - 1u] = bias_sums[next];
         }
     }
 }
 
 // d_x[n,k] = sum_o d_y[n,o] * weight[o,k]
 fn input(k0: u32, n0: u32, mine: u32) {
-    var sums: array<array<f32, COLUMNS>, ROWS>;
+    var sums: array<array<Value, COLUMNS>, ROWS>;
     for (var o = 0u; o < OUTPUTS; o++) {
-        var w: array<f32, COLUMNS>;
+        var w: array<Value, COLUMNS>;
         for (var c = 0u; c < COLUMNS; c++) {
             w[c] = weight[o * INPUTS + min(k0 + c * GROUP, INPUTS - 1u)];
         }
@@ -160,8 +176,11 @@ fn input(k0: u32, n0: u32, mine: u32) {
         for (var c = 0u; c < COLUMNS; c++) {
             let k = k0 + c * GROUP;
             if (n0 + r < BATCH && k < INPUTS) {
-                d_x[(n0 + r) * INPUTS + k] = sums[r][c];
+                d_x[(n0 + r) * INPUTS + k] = sums[0][c];
             }
+        }
+        for (var next = 1u; next < ROWS; next++) {
+            sums[next - 1u] = sums[next];
         }
     }
 }

@@ -25,6 +25,11 @@ macro_rules! shader {
 const SHARE_ALONE: &str = "{ return value; }";
 const SHARE: &str = "{ if (among == 1u) { return value; } return subgroupShuffle(value, lane); }";
 
+/// In shaders that have it, the type of what one load or store moves, with the sum of products of its elements, and what stands
+/// there where it is a vector.
+const SCALAR: [&str; 2] = ["alias Value = f32;", "{ return a * b; }"];
+const VECTOR: [&str; 2] = ["alias Value = vec4f;", "{ return dot(a, b); }"];
+
 /// A parsed and validated shader with its wgpu module.
 pub struct Module {
     naga: naga::Module,
@@ -85,7 +90,8 @@ impl Shader {
     }
 
     /// The file with other values for some of its `const NAME: u32`. Where `LANES` is more than 1, its function `share` becomes
-    /// a subgroup shuffle: no `if` could keep that out of a shader for a device without subgroups.
+    /// a subgroup shuffle: no `if` could keep that out of a shader for a device without subgroups. Where `VECTOR` is 4, its type
+    /// `Value` becomes a vec4f.
     ///
     /// # Panics
     /// If the file declares no such constant.
@@ -95,7 +101,10 @@ impl Shader {
             let declaration = |value: u32| format!("const {name}: u32 = {value}u;");
             source = source.replacen(&declaration(self.constant(name)), &declaration(value), 1);
             if name == "LANES" && value > 1 {
-                source = source.replacen(SHARE_ALONE, SHARE, 1);
+                source = source.replace(SHARE_ALONE, SHARE);
+            }
+            if name == "VECTOR" && value > 1 {
+                SCALAR.iter().zip(VECTOR).for_each(|(scalar, vector)| source = source.replacen(scalar, vector, 1));
             }
         }
         source

@@ -51,9 +51,9 @@ impl Conv2dReluMaxPool2d {
         self.out * self.fan_in()
     }
 
-    /// Words in which forward keeps a sample's winners, a tile of output channels in each.
+    /// Words in which forward keeps a sample's winners, `PACKED` of them in each.
     fn winner_words(&self) -> usize {
-        self.out.div_ceil(SHADER.constant("TILE") as usize) * self.windows()
+        self.out.div_ceil(SHADER.constant("PACKED") as usize) * self.windows()
     }
 
     fn constants(&self, n: usize) -> [(&'static str, f64); 6] {
@@ -76,8 +76,8 @@ impl Conv2dReluMaxPool2d {
         let side_by_side = channels.next_power_of_two().min(8);
         let [windows, patches, param_tile, group, c_lanes, slices] = match context.variant {
             Variant::Narrow => [1, 1, 1, 64, side_by_side, 256 / side_by_side],
-            Variant::Wide if channels >= 8 => [strip(pw), strip(pw + 1), 8, 8, 8, 1],
-            Variant::Shared if channels >= context.lanes => [strip(pw), strip(pw + 1), 8, context.lanes, context.lanes, 1],
+            Variant::Wide if channels >= 8 => [strip(pw), strip(pw + 1), 16, 8, 8, 1],
+            Variant::Shared if channels >= context.lanes => [strip(pw), strip(pw + 1), 16, context.lanes, context.lanes, 1],
             Variant::Wide => [strip(pw), strip(pw + 1), 8, 8, 1, 8],
             Variant::Shared => [strip(pw), strip(pw + 1), 8, context.lanes, 1, 8],
         };

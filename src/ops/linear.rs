@@ -15,27 +15,31 @@ pub struct Linear {
 }
 
 impl Linear {
-    fn constants(&self, n: usize) -> [(&'static str, f64); 3] {
-        [("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)]
+    /// K counts in vectors of `vector` elements.
+    fn constants(&self, n: usize, vector: usize) -> [(&'static str, f64); 3] {
+        [("BATCH", n as f64), ("INPUTS", (self.inputs / vector) as f64), ("OUTPUTS", self.outputs as f64)]
     }
 
     /// The tiles that suit a device: see the constants in the shader.
-    fn tiles(&self, context: &Context) -> [(&'static str, u32); 6] {
+    fn tiles(&self, context: &Context) -> [(&'static str, u32); 7] {
         // A layer of few outputs takes no time, but a kernel of large tiles does to compile.
         let small = self.outputs < 16;
-        let [group, samples, outs, rows, columns] = match context.variant {
+        let [group, samples, outs, rows, values] = match context.variant {
             Variant::Narrow => [64, 4, 4, 8, 4],
             Variant::Wide if small => [8, 4, 4, 8, 4],
-            Variant::Wide => [8, 16, 16, 16, 4],
+            Variant::Wide => [8, 16, 4, 32, 4],
             Variant::Shared if small => [context.lanes, 8, 2, 8, 4],
-            Variant::Shared => [context.lanes, 16, 4, 16, 4],
+            Variant::Shared => [context.lanes, 32, 4, 32, 4],
         };
+        let whole = context.variant != Variant::Narrow && self.inputs.is_multiple_of(4);
+        let vector = if whole { 4 } else { 1 };
         [
             ("GROUP", group),
             ("SAMPLES", samples),
             ("OUTS", outs),
             ("ROWS", rows),
-            ("COLUMNS", columns),
+            ("COLUMNS", values / vector),
+            ("VECTOR", vector),
             ("LANES", context.lanes),
         ]
     }
@@ -67,7 +71,7 @@ impl Op for Linear {
             shader: &SHADER,
             entry: "forward",
             tiles: &tiles,
-            constants: &self.constants(t.n),
+            constants: &self.constants(t.n, tile("VECTOR")),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
                 ("weight", &t.params[0], self.outputs * self.inputs),
@@ -82,7 +86,7 @@ impl Op for Linear {
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
         let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
-        let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS")) * tile("GROUP");
+        let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS") * tile("VECTOR")) * tile("GROUP");
         let rows = |length: usize| length.div_ceil(tile("ROWS"));
 
         let mut buffers = vec![
@@ -103,7 +107,7 @@ impl Op for Linear {
             shader: &SHADER,
             entry,
             tiles: &tiles,
-            constants: &self.constants(t.n),
+            constants: &self.constants(t.n, tile("VECTOR")),
             buffers: &buffers,
             invocations: [columns, blocks, 1],
             flops: passes * t.n as u64 * self.flops(),

@@ -185,6 +185,8 @@ fn linear_agrees_with_its_mirror_at_odd_and_prime_sizes() {
         (67, 13, 11), // many samples
         (2, 3, 259),  // many outputs
         (13, 1601, 5),
+        (33, 36, 17), // whole vec4s, one more than a tile
+        (31, 132, 33),
     ];
     for (n, inputs, outputs) in cases {
         check(&gpus, n, &Linear { inputs, outputs });
