@@ -126,5 +126,20 @@ fn as_mnist(picture: &RgbImage) -> Option<[u8; PIXELS]> {
     fit::is_fitted(&digit).then_some(digit)
 }
 
+/// How strong the ink is: the middle of the values that are more than half of the largest.
+fn strength(values: &[f32]) -> f32 {
+    let most = values.iter().copied().fold(0.0, f32::max);
+    median(values.iter().copied().filter(|&value| value > most / 2.0).collect())
+}
+
+/// The middle one; 0 of none.
+fn median(mut values: Vec<f32>) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
 #[cfg(test)]
 mod tests;

@@ -116,7 +116,7 @@ fn trained() -> &'static (PathBuf, Ended) {
 
 #[test]
 fn help_of_each_subcommand_names_every_option_and_its_default() {
-    let cases: [(&str, &[(&str, &str)]); 4] = [
+    let cases: [(&str, &[(&str, &str)]); 5] = [
         (
             "train",
             &[
@@ -141,6 +141,16 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--device", "[default: auto]"),
                 ("--variant", "[default: the one that suits the device]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
+                ("--help", ""),
+            ],
+        ),
+        (
+            "predict",
+            &[
+                ("--json", ""),
+                ("--picture", "[default: auto]"),
+                ("--device", "[default: cpu]"),
+                ("--variant", "[default: the one that suits the device]"),
                 ("--help", ""),
             ],
         ),

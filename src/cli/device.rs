@@ -34,7 +34,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Which device, and how it is used: the options of `train` and `eval`.
+/// Which device, and how it is used: the options of `train`, `eval` and `predict`.
 #[derive(clap::Args)]
 pub struct DeviceArguments {
     /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name
@@ -44,6 +44,12 @@ pub struct DeviceArguments {
     /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
     #[arg(long)]
     variant: Option<Variant>,
+}
+
+impl DeviceArguments {
+    pub fn is_cpu(&self) -> bool {
+        self.device == DeviceChoice::Cpu
+    }
 }
 
 /// The device that was chosen.

@@ -5,6 +5,9 @@ mod dataset;
 mod device;
 mod devices;
 mod eval;
+mod network;
+mod picture;
+mod predict;
 mod train;
 mod watch;
 
@@ -31,6 +34,8 @@ enum Command {
     Train(train::Arguments),
     /// Loss and accuracy of a saved network on the test images
     Eval(eval::Arguments),
+    /// Which digit a picture shows
+    Predict(predict::Arguments),
     /// List the devices that --device can choose
     Devices,
     /// Measure how fast a device trains
@@ -75,6 +80,7 @@ impl Arguments {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
+            Command::Predict(arguments) => predict::run(&arguments),
             Command::Devices => devices::run(),
             Command::Bench(arguments) => bench::run(&arguments),
         }

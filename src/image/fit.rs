@@ -1,6 +1,6 @@
 //! From ink to MNIST's form: the digit fitted into 20x20, its centre of mass in the middle of 28x28.
 
-use super::Plane;
+use super::{Plane, strength};
 use crate::data::{COLS, PIXELS, ROWS};
 
 /// The longer side of a digit, in pixels.
@@ -143,7 +143,7 @@ fn stroke_width(ink: &Plane) -> f32 {
     2.0 * ink.values.iter().sum::<f32>() / edge
 }
 
-/// Each pixel becomes the most inked one within `radius`.
+/// Each pixel becomes the most inked one within `radius`; and what scaling down has paled becomes full ink again.
 fn thicken(ink: &Plane, radius: usize) -> Plane {
     let reach = radius as isize;
     let disc = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy)));
@@ -156,7 +156,10 @@ fn thicken(ink: &Plane, radius: usize) -> Plane {
         });
         near.fold(0.0, f32::max)
     };
-    Plane { width: ink.width, height: ink.height, values: (0..ink.values.len()).map(value).collect() }
+    let mut values: Vec<f32> = (0..ink.values.len()).map(value).collect();
+    let full = strength(&values);
+    values.iter_mut().for_each(|value| *value = (*value / full).min(1.0));
+    Plane { values, ..*ink }
 }
 
 /// Puts the digit, at most 20 pixels a side, into 28x28, its centre of mass as near the middle as whole pixels allow.

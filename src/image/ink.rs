@@ -1,6 +1,6 @@
 //! What of a picture is ink: what differs from the paper, be it darker, lighter or of another colour.
 
-use super::Plane;
+use super::{Plane, median, strength};
 use ::image::RgbImage;
 
 /// A border whose values differ by less than this was made by a program; else a camera's light fell on it, evenly or not.
@@ -27,7 +27,7 @@ pub(super) fn ink(picture: &RgbImage) -> Option<Plane> {
     if most < FAINTEST.max(OVER_NOISE * noise) {
         return None;
     }
-    let strength = median(values.iter().copied().filter(|&value| value > most / 2.0).collect());
+    let strength = strength(&values);
     let least = (OVER_NOISE * noise).max(RIPPLE * strength).min(0.4 * strength);
     for value in &mut values {
         *value = ((*value - least) / (strength - least)).clamp(0.0, 1.0);
@@ -117,13 +117,4 @@ fn solve(mut system: [[f64; TERMS + 3]; TERMS]) -> [[f32; TERMS]; 3] {
         }
     }
     [0, 1, 2].map(|channel| std::array::from_fn(|i| (system[i][TERMS + channel] / system[i][i]) as f32))
-}
-
-/// The middle one; 0 of none.
-fn median(mut values: Vec<f32>) -> f32 {
-    if values.is_empty() {
-        return 0.0;
-    }
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f32::total_cmp).1
 }
