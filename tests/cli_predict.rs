@@ -75,7 +75,7 @@ fn a_picture_is_told_in_one_line_and_the_network_on_stderr() {
 #[test]
 fn what_the_network_sees_is_drawn_where_it_is_asked_for() {
     let (shades, _) = run(predict().args(["--picture", "always"]).arg(digit("8-brush.png")), 0);
-    assert_eq!(shades.trim_end().lines().count(), 14, "{shades}");
+    assert_eq!(shades.lines().count(), 15, "{shades}");
     assert!(shades.contains("> 8 ") && shades.contains('@') && !shades.contains('\x1b'), "{shades}");
     let mut coloured = predict();
     coloured.env_remove("NO_COLOR").env("TERM", "xterm-256color").env("COLORTERM", "truecolor");
@@ -168,6 +168,7 @@ fn mnist_survives_the_way_through_files() {
     for (index, (pixels, label)) in data.test.pixels.chunks_exact(PIXELS).zip(&data.test.labels).take(1000).enumerate() {
         let name = format!("{label}-{index}.png");
         let image = GrayImage::from_raw(COLS as u32, ROWS as u32, pixels.to_vec()).unwrap();
+        assert_eq!(mnist_wgpu::image::digit_of(&image.clone().into()).unwrap(), pixels, "{name}");
         image.save(plain.path().join(&name)).unwrap();
         let mut page = GrayImage::new(150, 120);
         imageops::overlay(&mut page, &imageops::resize(&image, 84, 84, imageops::FilterType::Triangle), 5, 20);

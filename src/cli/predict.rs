@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match (failed, found.len()) {
         (0, _) => Ok(()),
         (1, 1) => Err(Failure::Failed("nothing was predicted".into())),
-        (failed, all) => Err(Failure::Failed(format!("nothing was predicted for {failed} of {all}; see above").into())),
+        (failed, all) => Err(Failure::Failed(format!("nothing was predicted for {failed} of {all} pictures").into())),
     }
 }
 
@@ -113,11 +113,13 @@ struct Found<'a> {
 /// Why there is no digit.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it ({0}); check the path")]
     Read(#[from] io::Error),
     #[error("expected a picture of at most {} MB, found a larger file; scale it down", MOST_BYTES >> 20)]
     Large,
-    #[error("expected .png or .jpg files in this folder, found none; name another folder, or the pictures themselves")]
+    #[error(
+        "expected .png or .jpg files in this folder (or a model.safetensors), found none; name another folder, or the pictures"
+    )]
     Empty,
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -232,9 +234,10 @@ fn portrait(path: &str, digit: &[u8; PIXELS], logits: &[f32], palette: Palette) 
         let mark = if class == usize::from(verdict.guess) { '>' } else { ' ' };
         format!("{mark} {class} {:5.1}% {}", 100.0 * share, bar.repeat((share * LONGEST_BAR).round() as usize))
     }));
-    beside.resize(picture::draw(digit, palette).len(), String::new());
+    let lines = picture::draw(digit, palette);
+    beside.resize(lines.len(), String::new());
     let mut text = String::new();
-    for (line, beside) in picture::draw(digit, palette).iter().zip(beside) {
+    for (line, beside) in lines.iter().zip(beside) {
         let _ = writeln!(text, "{}", format!("{line}  {beside}").trim_end()); // a String takes everything
     }
     text + "\n"

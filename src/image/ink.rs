@@ -61,7 +61,7 @@ impl Paper {
     }
 
     /// The surface from which the picture's pixels differ least, in the sum of distances and not of their squares: so that
-    /// ink, which is far away but not much, hardly moves it. Found from `self` by weighted least squares.
+    /// ink, which is far away but not much, hardly moves it. Found by weighted least squares, the first weights from `paper`.
     fn uneven(picture: &RgbImage, mut paper: Self) -> Self {
         const ROUNDS: usize = 20;
         const SAMPLES_ACROSS: u32 = 64;
@@ -106,12 +106,10 @@ fn terms(picture: &RgbImage, (x, y): Place) -> [f32; TERMS] {
 /// Solves the symmetric system by elimination. A picture one pixel wide leaves terms undetermined: they become 0.
 fn solve(mut system: [[f64; TERMS + 3]; TERMS]) -> [[f32; TERMS]; 3] {
     let ridge = 1e-9 * (0..TERMS).map(|i| system[i][i]).sum::<f64>();
-    for i in 0..TERMS {
-        system[i][i] += ridge;
-    }
+    system.iter_mut().enumerate().for_each(|(i, row)| row[i] += ridge);
     for pivot in 0..TERMS {
         let pivot_row = system[pivot];
-        for (_, row) in system.iter_mut().enumerate().filter(|(i, _)| *i != pivot) {
+        for row in system.iter_mut().enumerate().filter(|(i, _)| *i != pivot).map(|(_, row)| row) {
             let factor = row[pivot] / pivot_row[pivot];
             row.iter_mut().zip(pivot_row).for_each(|(value, above)| *value -= factor * above);
         }

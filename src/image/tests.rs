@@ -99,7 +99,7 @@ fn uneven_light_noise_and_dust_are_no_ink() {
 fn a_hair_line_is_drawn_as_thick_as_mnist_draws() {
     let line = GrayImage::from_fn(500, 500, |x, y| Luma([if x == y && (50..450).contains(&x) { 0 } else { 255 }]));
     let digit = digit_in(line);
-    assert!(digit.iter().filter(|&&value| value > 200).count() >= 20, "{digit:?}");
+    assert!(digit.iter().filter(|&&value| value > 150).count() >= 40, "{digit:?}");
 }
 
 #[test]
