@@ -9,7 +9,7 @@ mod ink;
 
 use crate::data::{COLS, PIXELS, ROWS};
 use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb, RgbImage};
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 use std::io::Cursor;
 
 /// Pixels that a picture may have: more than any camera's, and decoded still a fraction of a laptop's memory.
@@ -29,14 +29,12 @@ pub enum Fault {
     #[error("expected a picture of at most {MOST_PIXELS} pixels, found {width}x{height}; scale it down")]
     Size { width: u32, height: u32 },
 
-    #[error(
-        "expected a digit, found a blank page of {width}x{height} pixels; draw the digit so that it stands out from the paper"
-    )]
+    #[error("expected a digit, found a blank page of {width}x{height} pixels; make the digit stand out from the paper")]
     Blank { width: u32, height: u32 },
 }
 
-/// The digit in the PNG or JPEG file `bytes`, as (28, 28) bytes, row by row, 0 for paper to 255 for ink. Dark on light or light on
-/// dark makes no difference; of a picture that is partly transparent, what lies on the transparent ground counts.
+/// The digit in the PNG or JPEG file `bytes`, as (28, 28) bytes, row by row, 0 for paper to 255 for ink. Dark on light or
+/// light on dark makes no difference; of a picture that is partly transparent, what lies on the transparent ground counts.
 ///
 /// # Errors
 ///
@@ -81,7 +79,9 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, Fault> {
     let damaged = |source| Fault::Damaged { format: name, source };
     let reader = || ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader().map_err(|error| damaged(error.into()))?;
-    reader.no_limits(); // the size is checked below, before anything is allocated for it
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(8 * MOST_PIXELS + (64 << 20)); // four channels of 16 bits, and what the file says of itself
+    reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
@@ -116,8 +116,8 @@ fn shrink(picture: RgbImage) -> RgbImage {
     ::image::imageops::thumbnail(&picture, scaled(width), scaled(height))
 }
 
-/// The picture itself, if it has MNIST's form already: white on black, at most 20x20, and with its centre of mass in the middle.
-/// To scale it again could only blur it.
+/// The picture itself, if it has MNIST's form already: white on black, at most 20x20, and with its centre of mass in the
+/// middle. To scale it again could only blur it.
 fn as_mnist(picture: &RgbImage) -> Option<[u8; PIXELS]> {
     if picture.dimensions() != (COLS as u32, ROWS as u32) || picture.pixels().any(|&Rgb([r, g, b])| r != g || g != b) {
         return None;

@@ -1,4 +1,5 @@
-//! What `predict` promises: it knows the digits that we drew, says so to people and to programs, and one bad picture spoils nothing.
+//! What `predict` promises: it knows the digits that we drew, says so to people and to programs, and one bad picture spoils
+//! nothing.
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
 use mnist_wgpu::data::{self, COLS, PIXELS, ROWS, Sources};

@@ -33,8 +33,8 @@ impl Network {
     }
 }
 
-/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that stands for a
-/// link to such a folder. Without an argument the built-in network.
+/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that stands
+/// for a link to such a folder. Without an argument the built-in network.
 ///
 /// # Errors
 ///
@@ -66,8 +66,8 @@ pub fn is_network(path: &Path) -> bool {
         || in_folder(path).is_some()
 }
 
-/// The network in the run's folder `path`, or in the folder beside `path` that this file has the name of: where there are no links,
-/// `runs/latest` is such a file.
+/// The network in the run's folder `path`, or in the folder beside `path` that this file has the name of: where there are no
+/// links, `runs/latest` is such a file.
 fn in_folder(path: &Path) -> Option<PathBuf> {
     const LONGEST_NAME: u64 = 4096;
     let within = |folder: &Path| Some(folder.join(IN_FOLDER)).filter(|file| file.is_file());

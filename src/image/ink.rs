@@ -87,8 +87,8 @@ impl Paper {
         paper
     }
 
-    /// How far the picture's pixel is from the paper, in the channel in which it is farthest: a yellow pen differs from white only in
-    /// blue.
+    /// How far the picture's pixel is from the paper, in the channel in which it is farthest: a yellow pen differs from white
+    /// only in blue.
     fn distance(&self, picture: &RgbImage, at: Place) -> f32 {
         let terms = terms(picture, at);
         let colour = picture.get_pixel(at.0, at.1).0.map(|value| f32::from(value) / 255.0);
