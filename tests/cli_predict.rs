@@ -46,7 +46,7 @@ fn entries(command: &mut Command, code: i32) -> Vec<Value> {
 fn right(entries: &[Value]) -> usize {
     let is_right = |entry: &&Value| {
         let name = Path::new(entry["path"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
-        let right = entry["digit"].to_string() == name[..1];
+        let right = entry["digit"].as_u64() == name[..1].parse().ok();
         if !right {
             println!("{name} taken for {} ({})", entry["digit"], entry["confidence"]);
         }

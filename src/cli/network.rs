@@ -33,8 +33,8 @@ impl Network {
     }
 }
 
-/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that stands
-/// for a link to such a folder. Without an argument the built-in network.
+/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that
+/// stands for a link to such a folder. Without an argument the built-in network.
 ///
 /// # Errors
 ///

@@ -117,9 +117,7 @@ enum Trouble {
     Read(#[from] io::Error),
     #[error("expected a picture of at most {} MB, found a larger file; scale it down", MOST_BYTES >> 20)]
     Large,
-    #[error(
-        "expected .png or .jpg files in this folder (or a model.safetensors), found none; name another folder, or the pictures"
-    )]
+    #[error("expected .png or .jpg files in this folder (or a model.safetensors), found none; name another")]
     Empty,
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -94,8 +94,8 @@ fn parts(ink: &Plane) -> Vec<Vec<usize>> {
     parts
 }
 
-/// The ink in `frame`, its longer side made 20 pixels less a margin of `margin` fine ones on either side, each fine pixel the
-/// mean of the area it covers.
+/// The ink in `frame`, its longer side made 20 pixels less a margin of `margin` fine ones on either side, each fine pixel
+/// the mean of the area it covers.
 fn scale(ink: &Plane, [left, top, right, bottom]: [usize; 4], margin: usize) -> Plane {
     let (width, height) = (right - left, bottom - top);
     let side = SIDE * FINE - 2 * margin;

@@ -61,7 +61,8 @@ impl Paper {
     }
 
     /// The surface from which the picture's pixels differ least, in the sum of distances and not of their squares: so that
-    /// ink, which is far away but not much, hardly moves it. Found by weighted least squares, the first weights from `paper`.
+    /// ink, which is far away but not much, hardly moves it. Found by weighted least squares, the first weights
+    /// from `paper`.
     fn uneven(picture: &RgbImage, mut paper: Self) -> Self {
         const ROUNDS: usize = 20;
         const SAMPLES_ACROSS: u32 = 64;
@@ -87,8 +88,8 @@ impl Paper {
         paper
     }
 
-    /// How far the picture's pixel is from the paper, in the channel in which it is farthest: a yellow pen differs from white
-    /// only in blue.
+    /// How far the picture's pixel is from the paper, in the channel in which it is farthest: a yellow pen differs from
+    /// white only in blue.
     fn distance(&self, picture: &RgbImage, at: Place) -> f32 {
         let terms = terms(picture, at);
         let colour = picture.get_pixel(at.0, at.1).0.map(|value| f32::from(value) / 255.0);
