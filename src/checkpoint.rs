@@ -161,11 +161,16 @@ fn views<'a>(model: &Model, arena: &'a [f32], prefix: &str) -> Result<Vec<(Strin
 
 /// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+    read(&bytes, path)
+}
+
+/// The same of a checkpoint in memory; errors call it `path`.
+pub fn read(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
     let path_buf = || path.to_path_buf();
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path_buf(), source })?;
     let format = |source| CheckpointError::Format { path: path_buf(), source };
-    let tensors = SafeTensors::deserialize(&bytes).map_err(format)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(format)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
 
     let json = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
     let info: Option<Info> = json

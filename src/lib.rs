@@ -42,6 +42,7 @@ pub mod evaluation;
 pub mod files;
 pub mod gpu;
 pub mod history;
+pub mod image;
 pub mod metrics;
 pub mod model;
 pub mod ops;

@@ -36,7 +36,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Which device, and how it is used: the options of `train` and `eval`.
+/// Which device, and how it is used: the options of `train`, `eval` and `predict`.
 #[derive(Clone, clap::Args)]
 pub struct DeviceArguments {
     /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name [default: auto]
@@ -46,6 +46,12 @@ pub struct DeviceArguments {
     /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
     #[arg(long)]
     pub variant: Option<Variant>,
+}
+
+impl DeviceArguments {
+    pub fn is_cpu(&self) -> bool {
+        self.device == Some(DeviceChoice::Cpu)
+    }
 }
 
 /// The device that was chosen.

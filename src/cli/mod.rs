@@ -7,7 +7,10 @@ mod device;
 mod devices;
 mod eval;
 mod manual;
+mod network;
 mod output;
+mod picture;
+mod predict;
 mod train;
 mod values;
 mod version;
@@ -38,6 +41,8 @@ enum Command {
     /// Loss and accuracy of a saved network on the test images
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(eval::Arguments),
+    /// Which digit a picture shows
+    Predict(predict::Arguments),
     /// List the devices that --device can choose, what they can do, and which one is taken by itself
     #[command(after_help = DEVICES_EXAMPLES)]
     Devices(devices::Arguments),
@@ -125,6 +130,7 @@ impl Arguments {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
+            Command::Predict(arguments) => predict::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),
             Command::Completions(arguments) => manual::completions(&arguments),

@@ -1,7 +1,7 @@
 //! Watching a run: what is shown of it, Ctrl-C, and the clock.
 
 use super::dashboard::Dashboard;
-use super::output::{self, StdoutError, note, quiet, tell};
+use super::output::{self, StdoutError, quiet, tell};
 use super::{Failure, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mnist_wgpu::engine::Work;

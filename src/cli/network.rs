@@ -1,0 +1,71 @@
+//! A network to use: a file, a run's folder, or the one that is built in.
+
+use super::Failure;
+use mnist_wgpu::checkpoint::{self, Checkpoint};
+use mnist_wgpu::data::{COLS, ROWS};
+use mnist_wgpu::run;
+use std::path::{Path, PathBuf};
+
+/// Trained by this program on MNIST, with its default settings.
+const BUILT_IN: &[u8] = include_bytes!("../../assets/mnist-cnn.safetensors");
+/// What names it as an argument.
+const BUILT_IN_NAME: &str = "builtin";
+
+/// A network and where it came from.
+pub struct Network {
+    pub checkpoint: Checkpoint,
+    /// To be told: a path, or "the built-in network".
+    pub name: String,
+}
+
+impl Network {
+    /// One line: which network, and what it was trained on.
+    pub fn line(&self) -> String {
+        match &self.checkpoint.info {
+            Some(info) => {
+                let epochs = if info.epoch == 1 { "epoch" } else { "epochs" };
+                format!("Network: {}, {} {epochs} on {}", self.name, info.epoch, info.dataset)
+            }
+            None => format!("Network: {}, without our metadata: taken as the classic layers", self.name),
+        }
+    }
+}
+
+/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that
+/// stands for a link to such a folder. Without an argument the built-in network.
+///
+/// # Errors
+///
+/// What cannot be read as a network, or takes other images than 28x28.
+pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
+    let (checkpoint, name) = match argument.filter(|path| path.as_os_str() != BUILT_IN_NAME) {
+        None => (checkpoint::read(BUILT_IN, Path::new("the built-in network"))?, "the built-in network".to_string()),
+        Some(path) => {
+            let file = in_folder(path).unwrap_or_else(|| path.to_path_buf());
+            if file.is_dir() {
+                let message =
+                    format!("expected {} in the folder {}; name a run's folder or a file", run::MODEL, file.display());
+                return Err(Failure::saying(message));
+            }
+            (checkpoint::load(&file)?, file.display().to_string())
+        }
+    };
+    let shape = &checkpoint.model.shapes()[0];
+    if shape.0 != [1, ROWS, COLS] {
+        return Err(Failure::saying(format!("{name} takes images of shape {shape}, MNIST's are (1, 28, 28)")));
+    }
+    Ok(Network { checkpoint, name })
+}
+
+/// Whether `path` names a network rather than a picture.
+pub fn is_network(path: &Path) -> bool {
+    path.as_os_str() == BUILT_IN_NAME
+        || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+        || in_folder(path).is_some()
+}
+
+/// The network in the run's folder `path`.
+fn in_folder(path: &Path) -> Option<PathBuf> {
+    let folder = run::resolve(path);
+    Some(folder.join(run::MODEL)).filter(|file| folder.is_dir() && file.is_file())
+}

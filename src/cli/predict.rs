@@ -1,0 +1,277 @@
+//! `predict`: which digit a picture shows.
+
+use super::device::{self, DeviceArguments};
+use super::picture::{self, Palette};
+use super::{Failure, network, print, tell};
+use mnist_wgpu::cpu::CpuEngine;
+use mnist_wgpu::data::{CLASSES, Dataset, Images, Origin, PIXELS};
+use mnist_wgpu::engine::{Engine, Set, Settings, State};
+use mnist_wgpu::evaluation::{Judged, Verdict, judge, softmax, verdict};
+use mnist_wgpu::gpu::{GpuEngine, drive};
+use mnist_wgpu::image::{self, Fault};
+use mnist_wgpu::train::{EpochReport, Observer, TrainError};
+use serde::Serialize;
+use std::error::Error;
+use std::fmt::Write;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+/// More pictures than this are told in a line each unless the user wants to see them.
+const MOST_DRAWN: usize = 20;
+/// A file larger than this is no picture of a digit.
+const MOST_BYTES: u64 = 256 << 20;
+/// Stands for stdin.
+const STDIN: &str = "-";
+
+#[derive(clap::Args)]
+#[command(override_usage = "mnist-wgpu predict [OPTIONS] [MODEL] <IMAGE>...")]
+#[command(mut_arg("device", |device| device.default_value("cpu")))]
+pub struct Arguments {
+    /// PNG or JPEG pictures of one digit each, folders of them, or - for stdin; before them, if it is not to be the built-in
+    /// network, a run's folder or a safetensors file
+    #[arg(required = true, value_name = "IMAGE")]
+    paths: Vec<PathBuf>,
+
+    /// Print what was found for programs
+    #[arg(long)]
+    json: bool,
+
+    /// Show what the network sees: auto (in a terminal, up to 20 pictures), always or never
+    #[arg(long, value_enum, hide_possible_values = true, default_value = "auto")]
+    picture: When,
+
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (model, paths) = match arguments.paths.split_first() {
+        Some((first, rest)) if network::is_network(first) => (Some(first.as_path()), rest),
+        _ => (None, &arguments.paths[..]),
+    };
+    if paths.is_empty() {
+        let message =
+            "no picture to look at; expected predict [MODEL] IMAGE..., with PNG or JPEG files, a folder or - for stdin";
+        return Err(Failure::Usage(message.into()));
+    }
+    let network = network::load(model)?;
+    let note =
+        if model.is_none() { " (a run's folder or a .safetensors file before the pictures names another)" } else { "" };
+    tell(format_args!("{}{note}", network.line()));
+
+    let pictures: Vec<Picture> = paths.iter().flat_map(|path| pictures(path)).collect();
+    let digits: Vec<u8> = pictures.iter().flat_map(|picture| picture.digit.iter().flatten()).copied().collect();
+    let logits = if digits.is_empty() { Vec::new() } else { logits(&network, digits, &arguments.device)? };
+    if logits.iter().any(|logit| !logit.is_finite()) {
+        return Err(Failure::Failed(
+            format!("{}: its outputs are not finite numbers: it has diverged", network.name).into(),
+        ));
+    }
+    let mut rows = logits.chunks_exact(CLASSES);
+    let found: Vec<Found> = pictures
+        .into_iter()
+        .filter_map(|Picture { path, digit }| {
+            let result = match digit {
+                Ok(digit) => Ok((digit, rows.next()?)),
+                Err(fault) => Err(fault),
+            };
+            Some(Found { path, result })
+        })
+        .collect();
+
+    match arguments.json {
+        true => print(&json(&found)?)?,
+        false => show(&found, arguments.picture)?,
+    }
+    let failed = found.iter().filter(|found| found.result.is_err()).count();
+    match (failed, found.len()) {
+        (0, _) => Ok(()),
+        (1, 1) => Err(Failure::Failed("nothing was predicted".into())),
+        (failed, all) => Err(Failure::Failed(format!("nothing was predicted for {failed} of {all} pictures").into())),
+    }
+}
+
+/// A picture, and the digit in it.
+struct Picture {
+    path: String,
+    digit: Result<[u8; PIXELS], Trouble>,
+}
+
+/// A picture, and what the network said of it: a row of logits.
+struct Found<'a> {
+    path: String,
+    result: Result<([u8; PIXELS], &'a [f32]), Trouble>,
+}
+
+/// Why there is no digit.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("cannot read it ({0}); check the path")]
+    Read(#[from] io::Error),
+    #[error("expected a picture of at most {} MB, found a larger file; scale it down", MOST_BYTES >> 20)]
+    Large,
+    #[error("expected .png or .jpg files in this folder (or a model.safetensors), found none; name another")]
+    Empty,
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The pictures that `path` names, one or a folder's, in the order of their names.
+fn pictures(path: &Path) -> Vec<Picture> {
+    let files = match path.is_dir() {
+        true => in_folder(path),
+        false => Ok(vec![path.to_path_buf()]),
+    };
+    match files {
+        Ok(files) => files.iter().map(|file| Picture { path: file.display().to_string(), digit: digit(file) }).collect(),
+        Err(trouble) => vec![Picture { path: path.display().to_string(), digit: Err(trouble) }],
+    }
+}
+
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let is_picture = |file: &PathBuf| {
+        let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
+        ["png", "jpg", "jpeg"].iter().any(|known| extension == *known)
+    };
+    let files: io::Result<Vec<PathBuf>> = folder.read_dir()?.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut files: Vec<PathBuf> = files?.into_iter().filter(is_picture).collect();
+    files.sort();
+    if files.is_empty() { Err(Trouble::Empty) } else { Ok(files) }
+}
+
+fn digit(path: &Path) -> Result<[u8; PIXELS], Trouble> {
+    let mut bytes = Vec::new();
+    let source: &mut dyn Read = match path.as_os_str() == STDIN {
+        true => &mut io::stdin().lock(),
+        false => &mut std::fs::File::open(path)?,
+    };
+    if source.take(MOST_BYTES + 1).read_to_end(&mut bytes)? as u64 > MOST_BYTES {
+        return Err(Trouble::Large);
+    }
+    Ok(image::digit(&bytes)?)
+}
+
+/// What the network says of each of the digits, (N, 28, 28): logits, (N, CLASSES).
+fn logits(network: &network::Network, digits: Vec<u8>, device: &DeviceArguments) -> Result<Vec<f32>, Failure> {
+    const BATCH_SIZE: usize = 100;
+    let count = digits.len() / PIXELS;
+    let images = Images { pixels: digits, labels: vec![0; count] }; // which digit it is nobody knows
+    let origin = Origin::Synthetic { reason: String::new() };
+    let data = Dataset { name: "custom".into(), origin, train: images.clone(), test: images };
+    let settings = Settings { batch_size: BATCH_SIZE.min(count), ..Settings::default() };
+    let checkpoint = &network.checkpoint;
+    let parameters = checkpoint.parameters.clone();
+    let state = State { velocity: vec![0.0; parameters.len()], parameters };
+    let context = if device.is_cpu() { None } else { device::open(device)? };
+    let judged = match &context {
+        Some(context) => {
+            let engine = GpuEngine::new(context, &checkpoint.model, &data, settings)?;
+            drive::block_on(context, ask(engine, &state, count, settings.batch_size))
+        }
+        None => {
+            let engine = CpuEngine::new(&checkpoint.model, &data, settings);
+            pollster::block_on(ask(engine, &state, count, settings.batch_size))
+        }
+    };
+    Ok(judged?.logits)
+}
+
+async fn ask<E: Engine>(mut engine: E, state: &State, count: usize, batch_size: usize) -> Result<Judged, TrainError> {
+    engine.set_state(state)?;
+    let order: Vec<u32> = (0..count as u32).collect();
+    judge(&mut engine, Set::Test, &order, batch_size, &mut Unwatched).await
+}
+
+/// It takes a moment only.
+struct Unwatched;
+
+impl Observer for Unwatched {
+    fn epoch(&mut self, _: &EpochReport, _: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// Prints a line, or a picture and bars, for each; troubles go to stderr.
+fn show(found: &[Found], when: When) -> Result<(), Failure> {
+    let draw = match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => io::stdout().is_terminal() && found.len() <= MOST_DRAWN,
+    };
+    let palette = Palette::from_environment();
+    for Found { path, result } in found {
+        match result {
+            Ok((digit, logits)) if draw => print(&portrait(path, digit, logits, palette))?,
+            Ok((_, logits)) => print(&format!("{path}: {}\n", sentence(&verdict(logits))))?,
+            Err(trouble) => tell(format_args!("{path}: {trouble}")),
+        }
+    }
+    Ok(())
+}
+
+/// `7  99.8%  (then 1, 0.1%)`
+fn sentence(verdict: &Verdict) -> String {
+    let Verdict { guess, confidence, runner_up, runner_up_confidence } = verdict;
+    let doubt = if *confidence < 0.5 { "  a guess: no digit has half of the votes" } else { "" };
+    format!("{guess}  {:.1}%  (then {runner_up}, {:.1}%){doubt}", 100.0 * confidence, 100.0 * runner_up_confidence)
+}
+
+/// What the network sees, and beside it the verdict and a bar for each digit.
+fn portrait(path: &str, digit: &[u8; PIXELS], logits: &[f32], palette: Palette) -> String {
+    const LONGEST_BAR: f64 = 20.0;
+    let (bar, verdict) = (if palette == Palette::Shades { "#" } else { "■" }, verdict(logits));
+    let mut beside = vec![path.to_string(), sentence(&verdict), String::new()];
+    beside.extend(softmax(logits).iter().enumerate().map(|(class, share)| {
+        let mark = if class == usize::from(verdict.guess) { '>' } else { ' ' };
+        format!("{mark} {class} {:5.1}% {}", 100.0 * share, bar.repeat((share * LONGEST_BAR).round() as usize))
+    }));
+    let lines = picture::draw(digit, palette);
+    beside.resize(lines.len(), String::new());
+    let mut text = String::new();
+    for (line, beside) in lines.iter().zip(beside) {
+        let _ = writeln!(text, "{}", format!("{line}  {beside}").trim_end()); // a String takes everything
+    }
+    text + "\n"
+}
+
+/// What is printed for programs: an array with one of these for each picture.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Said {
+        path: &'a str,
+        digit: u8,
+        confidence: f64,
+        runner_up: u8,
+        runner_up_confidence: f64,
+        /// Of the digits 0 to 9.
+        probabilities: Vec<f64>,
+    },
+    Failed {
+        path: &'a str,
+        error: String,
+    },
+}
+
+fn json(found: &[Found]) -> Result<String, serde_json::Error> {
+    let entries: Vec<Entry> = found.iter().map(|Found { path, result }| entry(path, result)).collect();
+    Ok(serde_json::to_string_pretty(&entries)? + "\n")
+}
+
+fn entry<'a>(path: &'a str, result: &Result<([u8; PIXELS], &[f32]), Trouble>) -> Entry<'a> {
+    match result {
+        Ok((_, logits)) => {
+            let Verdict { guess, confidence, runner_up, runner_up_confidence } = verdict(logits);
+            let probabilities = softmax(logits);
+            Entry::Said { path, digit: guess, confidence, runner_up, runner_up_confidence, probabilities }
+        }
+        Err(trouble) => Entry::Failed { path, error: trouble.to_string() },
+    }
+}
