@@ -44,6 +44,7 @@ pub mod gpu;
 pub mod history;
 pub mod metrics;
 pub mod model;
+pub mod onnx;
 pub mod ops;
 pub mod report;
 pub mod train;

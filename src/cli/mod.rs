@@ -5,6 +5,7 @@ mod dataset;
 mod device;
 mod devices;
 mod eval;
+mod export;
 mod train;
 mod watch;
 
@@ -31,6 +32,8 @@ enum Command {
     Train(train::Arguments),
     /// Loss and accuracy of a saved network on the test images
     Eval(eval::Arguments),
+    /// Write a saved network as an ONNX model
+    Export(export::Arguments),
     /// List the devices that --device can choose
     Devices,
     /// Measure how fast a device trains
@@ -75,6 +78,7 @@ impl Arguments {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
+            Command::Export(arguments) => export::run(&arguments),
             Command::Devices => devices::run(),
             Command::Bench(arguments) => bench::run(&arguments),
         }
@@ -88,8 +92,13 @@ pub struct StdoutError(io::Error);
 
 /// Writes `text` to stdout at once. Unlike `print!` it does not panic when stdout has been closed.
 pub fn print(text: &str) -> Result<(), StdoutError> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what is no text.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(StdoutError)
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(StdoutError)
 }
 
 /// Writes a line to stderr. Unlike `eprintln!` it does not panic when stderr has been closed: nobody is left to tell.
