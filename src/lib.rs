@@ -46,5 +46,6 @@ pub mod metrics;
 pub mod model;
 pub mod onnx;
 pub mod ops;
+pub mod parity;
 pub mod report;
 pub mod train;

@@ -6,6 +6,7 @@ mod device;
 mod devices;
 mod eval;
 mod export;
+mod selftest;
 mod train;
 mod watch;
 
@@ -34,6 +35,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Write a saved network as an ONNX model
     Export(export::Arguments),
+    /// Check that a GPU computes what the CPU path does
+    Selftest(selftest::Arguments),
     /// List the devices that --device can choose
     Devices,
     /// Measure how fast a device trains
@@ -79,6 +82,7 @@ impl Arguments {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
             Command::Export(arguments) => export::run(&arguments),
+            Command::Selftest(arguments) => selftest::run(&arguments),
             Command::Devices => devices::run(),
             Command::Bench(arguments) => bench::run(&arguments),
         }
