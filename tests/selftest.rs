@@ -97,13 +97,9 @@ fn an_output_that_was_never_written_is_found() {
     for Failure { failed, suspects } in failures(Wrong::LastSample) {
         assert_eq!(suspects, ["linear.forward"]);
         let text = failed.to_string();
-        assert!(text.contains("inputs: 65") && text.contains("batch 9"), "{text}");
-        // Small integers come first, and are compared exactly: the untouched NaN is named by its place.
+        assert!(text.contains("LastSample") && text.contains("batch 9") && text.contains("never written"), "{text}");
         let first = 8 * OP.outputs;
-        let Fault::Mismatch(Mismatch::Inexact { what, element, .. } | Mismatch::Unwritten { what, element }) = failed.fault
-        else {
-            panic!("{text}");
-        };
+        let Fault::Mismatch(Mismatch::Unwritten { what, element }) = failed.fault else { panic!("{text}") };
         assert_eq!((what.as_str(), element), ("y", first));
     }
 }
@@ -112,7 +108,7 @@ fn an_output_that_was_never_written_is_found() {
 fn a_wrong_gradient_is_found_and_the_kernel_that_wrote_it_named() {
     for (wrong, result, entries) in [
         (Wrong::OtherWeight, "d_x", &["linear.backward"][..]),
-        (Wrong::MissingTerm, "d_weight", &["linear.backward", "linear.backward_params"]),
+        (Wrong::MissingTerm, "d_weight", &["linear.backward_params", "linear.backward"]),
     ] {
         for Failure { failed, suspects } in failures(wrong) {
             let Fault::Mismatch(mismatch) = &failed.fault else { panic!("{failed}") };

@@ -11,12 +11,21 @@ pub fn check(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d) -> Verdict {
     let mut all = Vec::new();
     for kind in KINDS {
         let inputs = Inputs::draw(n, op.clone(), kind);
-        all.extend(on_each(gpus, &format!("{op:?}, batch {n}, {kind:?}"), |gpu| {
-            let (compared, y, winner) = inputs.check_forward(kind, gpu)?;
-            let gradients = inputs.check_backward(kind, gpu, &winner)?;
+        all.extend(on_each(gpus, &inputs.case(kind), |gpu| {
+            let (compared, y, winner) = inputs.check_against_mirror(kind, gpu)?;
             check_against_unfused(gpu, &inputs, kind, &y, &winner)?;
-            Ok([&[compared][..], &gradients].concat())
+            Ok(compared)
         })?);
+    }
+    Ok(all)
+}
+
+/// Forward and all gradients against the mirror alone, for `kinds` of input.
+pub fn check_against_mirror(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d, kinds: &[Kind]) -> Verdict {
+    let mut all = Vec::new();
+    for &kind in kinds {
+        let inputs = Inputs::draw(n, op.clone(), kind);
+        all.extend(on_each(gpus, &inputs.case(kind), |gpu| Ok(inputs.check_against_mirror(kind, gpu)?.0))?);
     }
     Ok(all)
 }
@@ -43,6 +52,16 @@ impl Inputs {
         let bias = kind.draw(3, op.out);
         let d_y = kind.draw(4, n * op.output_len());
         Self { n, op, x, weight, bias, d_y }
+    }
+
+    fn case(&self, kind: Kind) -> String {
+        format!("{:?}, batch {}, {kind:?}", self.op, self.n)
+    }
+
+    fn check_against_mirror(&self, kind: Kind, gpu: &Gpu) -> Result<(Vec<Compared>, Vec<f32>, Vec<u32>), Fault> {
+        let (forward, y, winner) = self.check_forward(kind, gpu)?;
+        let gradients = self.check_backward(kind, gpu, &winner)?;
+        Ok(([&[forward][..], &gradients].concat(), y, winner))
     }
 
     fn conv(&self) -> Conv2d {
