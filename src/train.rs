@@ -63,7 +63,9 @@ pub trait Observer {
     fn progress(&mut self, _progress: &Progress) {}
 
     /// Called after every epoch, with everything a checkpoint holds.
-    fn epoch(&mut self, report: &EpochReport, state: &State) -> Result<(), Box<dyn Error + Send + Sync>>;
+    fn epoch(&mut self, _report: &EpochReport, _state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
 
     /// Called in the middle of an epoch, every [`Options::checkpoint_every`] steps and before the loop stops early.
     fn checkpoint(&mut self, _position: &Position, _state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -75,6 +77,9 @@ pub trait Observer {
         false
     }
 }
+
+/// Nobody.
+impl Observer for () {}
 
 /// Why training ended early.
 #[derive(Debug, thiserror::Error)]

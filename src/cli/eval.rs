@@ -2,26 +2,20 @@
 
 use super::dataset::{load, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
+use super::output::note;
 use super::watch::{self, Bar};
-use super::{Failure, print, tell};
-use mnist_wgpu::checkpoint::{self, Checkpoint, Info};
-use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{CLASSES, COLS, Dataset, ROWS, split};
-use mnist_wgpu::engine::{Engine, Set, Settings, State};
-use mnist_wgpu::evaluation::{Confusion, Judged, judge};
-use mnist_wgpu::gpu::{GpuEngine, drive};
-use mnist_wgpu::run;
-use mnist_wgpu::train::{EpochReport, Observer, Progress, TrainError};
+use super::{Failure, network, print, tell};
+use mnist_wgpu::checkpoint::Info;
+use mnist_wgpu::data::{CLASSES, Dataset, split};
+use mnist_wgpu::engine::Set;
+use mnist_wgpu::evaluation::{Confusion, Judged};
+use mnist_wgpu::train::{Observer, Progress};
 use serde::Serialize;
-use std::error::Error;
 use std::path::PathBuf;
-
-/// Images per batch: many, since nothing waits for the result. Figures depend on it only by the rounding of f32 sums.
-const BATCH_SIZE: usize = 200;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run's folder, a network that `train` saved, or a state_dict that PyTorch saved as safetensors
+    /// A run's folder, a network that `train` saved, a state_dict that PyTorch saved as safetensors, or `builtin`
     #[arg(value_name = "RUN|FILE")]
     network: PathBuf,
 
@@ -79,52 +73,31 @@ struct Class {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path = if arguments.network.is_dir() { arguments.network.join(run::MODEL) } else { arguments.network.clone() };
-    let Checkpoint { model, parameters, info, .. } = checkpoint::load(&path)?;
-    if model.shapes()[0].0 != [1, ROWS, COLS] {
-        let shape = &model.shapes()[0];
-        let message = format!("{} takes images of shape {shape}, MNIST's are (1, 28, 28)", path.display());
-        return Err(Failure::saying(message));
-    }
+    let network = network::load(Some(&arguments.network))?;
     watch::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
     let data = load(arguments.data_dir.clone())?;
     if watch::interrupted() {
         return Err(Failure::Interrupted("interrupted".into()));
     }
-    match &info {
-        Some(info) => {
-            let epochs = if info.epoch == 1 { "epoch" } else { "epochs" };
-            tell(format_args!("Network: {}, {} {epochs} on {}", path.display(), info.epoch, info.dataset));
-            if info.dataset != data.name {
-                tell(format_args!("         It was trained on {}, and is judged on {}.", info.dataset, data.name));
-            }
-        }
-        None => tell(format_args!("Network: {}, without our metadata: taken as the classic layers", path.display())),
+    note(network.line());
+    let info = network.checkpoint.info.as_ref();
+    if let Some(info) = info.filter(|info| info.dataset != data.name) {
+        tell(format_args!("         It was trained on {}, and is judged on {}.", info.dataset, data.name));
     }
-    let (set, order) = images(arguments.split, &data, info.as_ref())?;
+    let (set, order) = images(arguments.split, &data, info)?;
 
-    let settings = Settings { batch_size: BATCH_SIZE, ..Settings::default() };
-    let state = State { velocity: vec![0.0; parameters.len()], parameters };
-    let judged = match &context {
-        Some(context) => {
-            let engine = GpuEngine::new(context, &model, &data, settings)?;
-            drive::block_on(context, judge_with(engine, &state, set, &order))
-        }
-        None => pollster::block_on(judge_with(CpuEngine::new(&model, &data, settings), &state, set, &order)),
-    };
-    let judged = judged.map_err(|error| match error {
-        TrainError::Interrupted { .. } => Failure::Interrupted("interrupted".into()),
-        TrainError::Diverged { .. } => Failure::saying("the network's outputs are not finite numbers: it has diverged"),
-        error => error.into(),
-    })?;
+    let mut watcher = Watcher(Bar::new(""));
+    let judged = network.judge(context.as_ref(), &data, set, &order, &mut watcher);
+    watcher.0.clear();
+    let judged = judged?;
     let labels = if set == Set::Test { &data.test.labels } else { &data.train.labels };
     let labels: Vec<u8> = order.iter().map(|&image| labels[image as usize]).collect();
     let confusion = Confusion::of(&judged.logits, &labels);
     if arguments.json {
         let report = Report {
-            network: path.display().to_string(),
-            trained_on: info.as_ref().map(|info| info.dataset.as_str()),
+            network: network.name.clone(),
+            trained_on: info.map(|info| info.dataset.as_str()),
             dataset: &data.name,
             split: arguments.split,
             images: judged.totals.count(),
@@ -152,14 +125,6 @@ fn images(part: Part, data: &Dataset, info: Option<&Info>) -> Result<(Set, Vec<u
     };
     let parts = split(data.train.len(), info.val_fraction, info.seed);
     Ok((Set::Train, if let Part::Val = part { parts.val } else { parts.train }))
-}
-
-async fn judge_with<E: Engine>(mut engine: E, state: &State, set: Set, order: &[u32]) -> Result<Judged, TrainError> {
-    engine.set_state(state)?;
-    let mut watcher = Watcher(Bar::new(""));
-    let judged = judge(&mut engine, set, order, BATCH_SIZE, &mut watcher).await;
-    watcher.0.clear();
-    judged
 }
 
 fn class_of(confusion: &Confusion, class: usize) -> Class {
@@ -198,10 +163,6 @@ struct Watcher(Bar);
 impl Observer for Watcher {
     fn progress(&mut self, progress: &Progress) {
         self.0.show(progress);
-    }
-
-    fn epoch(&mut self, _: &EpochReport, _: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(())
     }
 
     fn stop(&self) -> bool {

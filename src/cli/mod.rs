@@ -6,17 +6,19 @@ mod dataset;
 mod device;
 mod devices;
 mod eval;
+mod export;
 mod manual;
 mod network;
 mod output;
 mod picture;
 mod predict;
+mod selftest;
 mod train;
 mod values;
 mod version;
 mod watch;
 
-pub use output::{Log, colour, print, tell};
+pub use output::{Log, colour, print, print_bytes, tell};
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -43,6 +45,10 @@ enum Command {
     Eval(eval::Arguments),
     /// Which digit a picture shows
     Predict(predict::Arguments),
+    /// Write a saved network as an ONNX model
+    Export(export::Arguments),
+    /// Check that a GPU computes what the CPU path does
+    Selftest(selftest::Arguments),
     /// List the devices that --device can choose, what they can do, and which one is taken by itself
     #[command(after_help = DEVICES_EXAMPLES)]
     Devices(devices::Arguments),
@@ -131,6 +137,8 @@ impl Arguments {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),
+            Command::Export(arguments) => export::run(&arguments),
+            Command::Selftest(arguments) => selftest::run(&arguments),
             Command::Devices(arguments) => devices::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),
             Command::Completions(arguments) => manual::completions(&arguments),

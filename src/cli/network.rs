@@ -1,13 +1,20 @@
-//! A network to use: a file, a run's folder, or the one that is built in.
+//! A network to use: a file, a run's folder, or the one that is built in; and asking it.
 
 use super::Failure;
 use mnist_wgpu::checkpoint::{self, Checkpoint};
-use mnist_wgpu::data::{COLS, ROWS};
+use mnist_wgpu::cpu::CpuEngine;
+use mnist_wgpu::data::{COLS, Dataset, ROWS};
+use mnist_wgpu::engine::{Engine, Set, Settings, State};
+use mnist_wgpu::evaluation::{Judged, judge};
+use mnist_wgpu::gpu::{Context, GpuEngine, drive};
 use mnist_wgpu::run;
+use mnist_wgpu::train::{Observer, TrainError};
 use std::path::{Path, PathBuf};
 
 /// Trained by this program on MNIST, with its default settings.
 const BUILT_IN: &[u8] = include_bytes!("../../assets/mnist-cnn.safetensors");
+/// Images per batch: many, since nothing waits for the result. Figures depend on it only by the rounding of f32 sums.
+const BATCH_SIZE: usize = 200;
 /// What names it as an argument.
 const BUILT_IN_NAME: &str = "builtin";
 
@@ -19,6 +26,49 @@ pub struct Network {
 }
 
 impl Network {
+    /// Judges the images `order` of `set` on the device of `context`, on the CPU without one.
+    pub fn judge(
+        &self,
+        context: Option<&Context>,
+        data: &Dataset,
+        set: Set,
+        order: &[u32],
+        observer: &mut dyn Observer,
+    ) -> Result<Judged, Failure> {
+        let model = &self.checkpoint.model;
+        let settings = Settings { batch_size: BATCH_SIZE.min(order.len()), ..Settings::default() };
+        let judged = match context {
+            Some(context) => {
+                let engine = GpuEngine::new(context, model, data, settings)?;
+                drive::block_on(context, self.judge_by(engine, set, order, settings.batch_size, observer))
+            }
+            None => {
+                let engine = CpuEngine::new(model, data, settings);
+                pollster::block_on(self.judge_by(engine, set, order, settings.batch_size, observer))
+            }
+        };
+        judged.map_err(|error| match error {
+            TrainError::Interrupted { .. } => Failure::Interrupted("interrupted".into()),
+            TrainError::Diverged { .. } => {
+                Failure::saying(format!("{}: its outputs are not finite numbers: it has diverged", self.name))
+            }
+            error => error.into(),
+        })
+    }
+
+    async fn judge_by<E: Engine>(
+        &self,
+        mut engine: E,
+        set: Set,
+        order: &[u32],
+        batch_size: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Judged, TrainError> {
+        let parameters = self.checkpoint.parameters.clone();
+        engine.set_state(&State { velocity: vec![0.0; parameters.len()], parameters })?;
+        judge(&mut engine, set, order, batch_size, observer).await
+    }
+
     /// One line: which network, and what it was trained on.
     pub fn line(&self) -> String {
         match &self.checkpoint.info {

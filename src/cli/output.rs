@@ -31,8 +31,13 @@ pub fn print(text: &str) -> Result<(), StdoutError> {
         lines.push(Held::Stdout(text.into()));
         return Ok(());
     }
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what is no text.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(StdoutError)
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(StdoutError)
 }
 
 /// Writes a line to stderr. Unlike `eprintln!` it does not panic when stderr has been closed: nobody is left to tell.

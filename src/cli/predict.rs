@@ -1,17 +1,14 @@
 //! `predict`: which digit a picture shows.
 
 use super::device::{self, DeviceArguments};
+use super::network::{self, Network};
 use super::picture::{self, Palette};
-use super::{Failure, network, print, tell};
-use mnist_wgpu::cpu::CpuEngine;
+use super::{Failure, print, tell};
 use mnist_wgpu::data::{CLASSES, Dataset, Images, Origin, PIXELS};
-use mnist_wgpu::engine::{Engine, Set, Settings, State};
-use mnist_wgpu::evaluation::{Judged, Verdict, judge, softmax, verdict};
-use mnist_wgpu::gpu::{GpuEngine, drive};
+use mnist_wgpu::engine::Set;
+use mnist_wgpu::evaluation::{Verdict, softmax, verdict};
 use mnist_wgpu::image::{self, Fault};
-use mnist_wgpu::train::{EpochReport, Observer, TrainError};
 use serde::Serialize;
-use std::error::Error;
 use std::fmt::Write;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -69,11 +66,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pictures: Vec<Picture> = paths.iter().flat_map(|path| pictures(path)).collect();
     let digits: Vec<u8> = pictures.iter().flat_map(|picture| picture.digit.iter().flatten()).copied().collect();
     let logits = if digits.is_empty() { Vec::new() } else { logits(&network, digits, &arguments.device)? };
-    if logits.iter().any(|logit| !logit.is_finite()) {
-        return Err(Failure::Failed(
-            format!("{}: its outputs are not finite numbers: it has diverged", network.name).into(),
-        ));
-    }
     let mut rows = logits.chunks_exact(CLASSES);
     let found: Vec<Found> = pictures
         .into_iter()
@@ -93,8 +85,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let failed = found.iter().filter(|found| found.result.is_err()).count();
     match (failed, found.len()) {
         (0, _) => Ok(()),
-        (1, 1) => Err(Failure::Failed("nothing was predicted".into())),
-        (failed, all) => Err(Failure::Failed(format!("nothing was predicted for {failed} of {all} pictures").into())),
+        (1, 1) => Err(Failure::saying("nothing was predicted")),
+        (failed, all) => Err(Failure::saying(format!("nothing was predicted for {failed} of {all} pictures"))),
     }
 }
 
@@ -159,43 +151,14 @@ fn digit(path: &Path) -> Result<[u8; PIXELS], Trouble> {
 }
 
 /// What the network says of each of the digits, (N, 28, 28): logits, (N, CLASSES).
-fn logits(network: &network::Network, digits: Vec<u8>, device: &DeviceArguments) -> Result<Vec<f32>, Failure> {
-    const BATCH_SIZE: usize = 100;
+fn logits(network: &Network, digits: Vec<u8>, device: &DeviceArguments) -> Result<Vec<f32>, Failure> {
     let count = digits.len() / PIXELS;
     let images = Images { pixels: digits, labels: vec![0; count] }; // which digit it is nobody knows
     let origin = Origin::Synthetic { reason: String::new() };
     let data = Dataset { name: "custom".into(), origin, train: images.clone(), test: images };
-    let settings = Settings { batch_size: BATCH_SIZE.min(count), ..Settings::default() };
-    let checkpoint = &network.checkpoint;
-    let parameters = checkpoint.parameters.clone();
-    let state = State { velocity: vec![0.0; parameters.len()], parameters };
     let context = if device.is_cpu() { None } else { device::open(device)? };
-    let judged = match &context {
-        Some(context) => {
-            let engine = GpuEngine::new(context, &checkpoint.model, &data, settings)?;
-            drive::block_on(context, ask(engine, &state, count, settings.batch_size))
-        }
-        None => {
-            let engine = CpuEngine::new(&checkpoint.model, &data, settings);
-            pollster::block_on(ask(engine, &state, count, settings.batch_size))
-        }
-    };
-    Ok(judged?.logits)
-}
-
-async fn ask<E: Engine>(mut engine: E, state: &State, count: usize, batch_size: usize) -> Result<Judged, TrainError> {
-    engine.set_state(state)?;
     let order: Vec<u32> = (0..count as u32).collect();
-    judge(&mut engine, Set::Test, &order, batch_size, &mut Unwatched).await
-}
-
-/// It takes a moment only.
-struct Unwatched;
-
-impl Observer for Unwatched {
-    fn epoch(&mut self, _: &EpochReport, _: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(())
-    }
+    Ok(network.judge(context.as_ref(), &data, Set::Test, &order, &mut ())?.logits)
 }
 
 /// Prints a line, or a picture and bars, for each; troubles go to stderr.

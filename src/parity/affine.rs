@@ -1,0 +1,123 @@
+//! conv2d and linear: a weight, a bias, sums of products.
+
+use super::compare::{exact, f64s, magnitudes};
+use super::{Compared, Gpu, KINDS, Verdict, on_each};
+use crate::ops::{Op, conv2d, conv2d::Conv2d, linear, linear::Linear};
+use std::fmt::Debug;
+
+/// Forward and all gradients of `op` over `n` samples, for all kinds of input.
+pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let x = kind.draw(1, n * op.input_len());
+        let weight = kind.draw(2, op.weight_len());
+        let bias = kind.draw(3, op.bias_len());
+        let d_y = kind.draw(4, n * op.output_len());
+        let want = op.mirror(&f64s(&x), &f64s(&weight), &f64s(&bias), &f64s(&d_y));
+        let magnitude = op.mirror(&magnitudes(&x), &magnitudes(&weight), &magnitudes(&bias), &magnitudes(&d_y));
+        let terms = op.terms(n);
+        let case = format!("{op:?}, batch {n}, {kind:?}");
+        all.extend(on_each(gpus, &case, |gpu| {
+            let (y, _) = gpu.forward(op, n, &x, &[&weight, &bias], 0)?;
+            let y = kind.compare("y", &y, &want.y, &magnitude.y, terms.y)?;
+            let got = gpu.backward(op, &x, &[&weight, &bias], &[], &d_y, 0)?;
+            let (d_weight, d_bias) = (&got.d_params[0], &got.d_params[1]);
+            let compared: Vec<Compared> = vec![
+                y,
+                kind.compare("d_x", &got.d_x, &want.d_x, &magnitude.d_x, terms.d_x)?,
+                kind.compare("d_weight", d_weight, &want.d_weight, &magnitude.d_weight, terms.d_params)?,
+                kind.compare("d_bias", d_bias, &want.d_bias, &magnitude.d_bias, terms.d_params)?,
+            ];
+            let alone = gpu.backward_params(op, &x, &[&weight, &bias], &[], &d_y)?;
+            exact("d_weight without d_x", &alone[0], d_weight)?;
+            exact("d_bias without d_x", &alone[1], d_bias)?;
+            Ok(compared)
+        })?);
+    }
+    Ok(all)
+}
+
+/// The least that runs every entry point.
+pub fn smallest(gpus: &[Gpu]) -> Verdict {
+    let conv = check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1 })?;
+    Ok([conv, check(gpus, 2, &Linear { inputs: 3, outputs: 2 })?].concat())
+}
+
+/// The results of an op in f64.
+pub struct Mirror {
+    pub y: Vec<f64>,
+    pub d_x: Vec<f64>,
+    pub d_weight: Vec<f64>,
+    pub d_bias: Vec<f64>,
+}
+
+/// How many terms are summed for one element of each result.
+pub struct Terms {
+    pub y: usize,
+    pub d_x: usize,
+    pub d_params: usize,
+}
+
+/// What sets one such op apart from another.
+pub trait Affine: Op {
+    fn weight_len(&self) -> usize;
+    fn bias_len(&self) -> usize;
+    fn terms(&self, n: usize) -> Terms;
+    fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror;
+}
+
+impl Affine for Conv2d {
+    fn weight_len(&self) -> usize {
+        self.out * self.channels * self.kernel * self.kernel
+    }
+
+    fn bias_len(&self) -> usize {
+        self.out
+    }
+
+    fn terms(&self, n: usize) -> Terms {
+        let taps = self.kernel * self.kernel;
+        let (oh, ow) = self.output_size();
+        Terms { y: self.channels * taps + 1, d_x: self.out * taps, d_params: n * oh * ow }
+    }
+
+    fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror {
+        let mut m = Mirror {
+            y: vec![f64::NAN; d_y.len()],
+            d_x: vec![f64::NAN; x.len()],
+            d_weight: vec![f64::NAN; weight.len()],
+            d_bias: vec![f64::NAN; bias.len()],
+        };
+        conv2d::cpu::forward(self, x, weight, bias, &mut m.y);
+        conv2d::cpu::backward_input(self, weight, d_y, &mut m.d_x);
+        conv2d::cpu::backward_params(self, x, d_y, &mut m.d_weight, &mut m.d_bias);
+        m
+    }
+}
+
+impl Affine for Linear {
+    fn weight_len(&self) -> usize {
+        self.outputs * self.inputs
+    }
+
+    fn bias_len(&self) -> usize {
+        self.outputs
+    }
+
+    fn terms(&self, n: usize) -> Terms {
+        Terms { y: self.inputs + 1, d_x: self.outputs, d_params: n }
+    }
+
+    fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror {
+        let mut m = Mirror {
+            y: vec![f64::NAN; d_y.len()],
+            d_x: vec![f64::NAN; x.len()],
+            d_weight: vec![f64::NAN; weight.len()],
+            d_bias: vec![f64::NAN; bias.len()],
+        };
+        linear::cpu::forward(self, x, weight, bias, &mut m.y);
+        linear::cpu::backward_input(self, weight, d_y, &mut m.d_x);
+        linear::cpu::backward_params(self, x, d_y, &mut m.d_weight, &mut m.d_bias);
+        m
+    }
+}

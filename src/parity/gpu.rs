@@ -1,0 +1,165 @@
+//! A device as the comparisons use it: guards around every tensor, and a record of what ran.
+
+use super::Fault;
+use super::compare::SENTINEL;
+use crate::gpu::{Batch, Context, GpuError, Planner, Tensor, drive, plan};
+use crate::ops::{BackwardTensors, ForwardTensors, Op};
+use bytemuck::Pod;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Elements behind every tensor: poison behind an input, so that reading past its end spoils the result, and the sentinel
+/// behind an output, so that writing past its end shows.
+const GUARD: usize = 256;
+
+/// Another NaN than the sentinel: copied past the end of an output it has to show there.
+const POISON: f32 = f32::from_bits(0x7fc0_beef);
+
+/// A device and the entry points that ran on it.
+pub struct Gpu {
+    pub context: Context,
+    /// `op.entry_point` of each.
+    pub ran: RefCell<BTreeSet<String>>,
+}
+
+/// Gradients as an op's backward pass left them.
+pub struct Gradients {
+    pub d_x: Vec<f32>,
+    pub d_params: Vec<Vec<f32>>,
+}
+
+impl fmt::Display for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let checks = if self.context.options.runtime_checks { "with" } else { "without" };
+        write!(f, "{} {checks} run-time checks, {} kernels", self.context.info.name, self.context.variant)
+    }
+}
+
+impl Gpu {
+    pub fn new(context: Context) -> Self {
+        Self { context, ran: RefCell::default() }
+    }
+
+    fn guarded<T: Pod>(&self, label: &str, data: &[T], guard: f32) -> Result<Tensor, GpuError> {
+        let mut bytes: Vec<u8> = bytemuck::cast_slice(data).to_vec();
+        bytes.resize(bytes.len().next_multiple_of(4), 0xff);
+        bytes.extend_from_slice(bytemuck::cast_slice(&[guard; GUARD]));
+        Tensor::from_slice(&self.context, label, &bytes)
+    }
+
+    /// A tensor that holds `data`.
+    pub fn input<T: Pod>(&self, label: &str, data: &[T]) -> Result<Tensor, GpuError> {
+        self.guarded(label, data, POISON)
+    }
+
+    fn inputs(&self, label: &str, data: &[&[f32]]) -> Result<Vec<Tensor>, GpuError> {
+        data.iter().map(|data| self.input(label, data)).collect()
+    }
+
+    /// A tensor that holds `data`, to be updated in place and read back.
+    pub fn in_out<T: Pod>(&self, label: &str, data: &[T]) -> Result<Tensor, GpuError> {
+        self.guarded(label, data, SENTINEL)
+    }
+
+    /// A tensor for `len` results, none of them written yet.
+    pub fn output(&self, label: &str, len: usize) -> Result<Tensor, GpuError> {
+        self.in_out(label, &vec![SENTINEL; len])
+    }
+
+    /// Only plans.
+    pub fn plan(&self, plan: impl FnOnce(&mut Planner) -> Result<(), GpuError>) -> Result<(), GpuError> {
+        plan(&mut Planner::new(&self.context))
+    }
+
+    /// Plans, runs and waits.
+    pub fn run(&self, batch: Batch, plan: impl FnOnce(&mut Planner) -> Result<(), GpuError>) -> Result<(), GpuError> {
+        let mut planner = Planner::new(&self.context);
+        plan(&mut planner)?;
+        plan::run(&self.context, &planner.steps, &batch)?;
+        self.ran.borrow_mut().extend(planner.steps.into_iter().map(|step| step.label));
+        Ok(())
+    }
+
+    /// The first `len` elements of a tensor made here; an error if anything was written behind them.
+    pub fn read<T: Pod>(&self, tensor: &Tensor, len: usize) -> Result<Vec<T>, Fault> {
+        let mut words: Vec<u32> = drive::block_on(&self.context, tensor.read(&self.context))?;
+        let untouched = words[len..].iter().take_while(|&&word| word == SENTINEL.to_bits()).count();
+        if untouched != words.len() - len {
+            return Err(Fault::Overrun(tensor.label.clone()));
+        }
+        words.truncate(len);
+        Ok(bytemuck::cast_slice(&words).to_vec())
+    }
+
+    /// An op's forward pass: `y` and what it saves for the backward pass.
+    pub fn forward(
+        &self,
+        op: &dyn Op,
+        n: usize,
+        x: &[f32],
+        params: &[&[f32]],
+        step: u32,
+    ) -> Result<(Vec<f32>, Vec<u32>), Fault> {
+        let (y_len, saved_len) = (n * op.output_len(), n * op.kept_len());
+        let (y, saved) = (self.output("y", y_len)?, self.output("winner", saved_len)?);
+        let params = self.inputs("parameter", params)?;
+        let tensors = ForwardTensors { n, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };
+        self.run(Batch { step, ..Batch::default() }, |planner| op.plan_forward(planner, &tensors))?;
+        Ok((self.read(&y, y_len)?, self.read(&saved, saved_len)?))
+    }
+
+    /// An op's backward pass from the gradient `d_y`.
+    pub fn backward(
+        &self,
+        op: &dyn Op,
+        x: &[f32],
+        params: &[&[f32]],
+        saved: &[u32],
+        d_y: &[f32],
+        step: u32,
+    ) -> Result<Gradients, Fault> {
+        let d_x = self.output("d_x", x.len())?;
+        let d_params = self.plan_backward(op, x, params, saved, d_y, step, Some(&d_x))?;
+        Ok(Gradients { d_x: self.read(&d_x, x.len())?, d_params })
+    }
+
+    /// The same for the first op of a network, which is asked for no gradient of its input.
+    pub fn backward_params(
+        &self,
+        op: &dyn Op,
+        x: &[f32],
+        params: &[&[f32]],
+        saved: &[u32],
+        d_y: &[f32],
+    ) -> Result<Vec<Vec<f32>>, Fault> {
+        self.plan_backward(op, x, params, saved, d_y, 0, None)
+    }
+
+    #[allow(clippy::too_many_arguments)] // what a backward pass takes
+    fn plan_backward(
+        &self,
+        op: &dyn Op,
+        x: &[f32],
+        params: &[&[f32]],
+        saved: &[u32],
+        d_y: &[f32],
+        step: u32,
+        d_x: Option<&Tensor>,
+    ) -> Result<Vec<Vec<f32>>, Fault> {
+        let d_params = params.iter().map(|p| self.output("parameter gradient", p.len()));
+        let d_params = d_params.collect::<Result<Vec<_>, _>>()?;
+        let param_tensors = self.inputs("parameter", params)?;
+        let tensors = BackwardTensors {
+            n: d_y.len() / op.output_len(),
+            x: &self.input("x", x)?,
+            params: &param_tensors,
+            saved: &self.input("winner", saved)?,
+            d_y: &self.input("d_y", d_y)?,
+            d_x,
+            d_params: &d_params,
+        };
+        self.run(Batch { step, ..Batch::default() }, |planner| op.plan_backward(planner, &tensors))?;
+        d_params.iter().zip(params).map(|(d, p)| self.read(d, p.len())).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! sgd: ten steps in a row.
+
+use super::compare::{close, exact, f64s, magnitudes};
+use super::{Fault, Gpu, Kind, Verdict, on_each};
+use crate::gpu::Batch;
+use crate::ops::sgd::{Sgd, cpu};
+
+const STEPS: usize = 10;
+/// Products and additions that one step makes of a parameter, so that after k steps no term has been rounded more than k times
+/// as often.
+const TERMS: usize = 5;
+
+/// What lies behind the parameters.
+const BEHIND: f32 = 1.0;
+
+/// Ten steps in a row, each within its bound.
+pub fn check(gpus: &[Gpu], op: &Sgd, kind: Kind, len: usize) -> Verdict {
+    // The sum of the absolute terms: the mirror on absolute values, with a learning rate that adds.
+    let adding = Sgd { lr: -op.lr, ..*op };
+    on_each(gpus, &format!("{op:?}, {len} parameters, {kind:?}"), |gpu| {
+        let start = kind.draw(1, len);
+        let (mut param, mut velocity) = (f64s(&start), vec![0.0; len]);
+        let (mut param_size, mut velocity_size) = (magnitudes(&start), vec![0.0; len]);
+        let mut compared = Vec::new();
+        steps(gpu, op, kind, len, |step, gradient, got_param, got_velocity| {
+            cpu::update(op, &mut param, &mut velocity, &f64s(gradient));
+            cpu::update(&adding, &mut param_size, &mut velocity_size, &magnitudes(gradient));
+            compared.push(close("velocity", got_velocity, &velocity, &velocity_size, TERMS * step)?);
+            compared.push(close("param", got_param, &param, &param_size, TERMS * step)?);
+            Ok(())
+        })?;
+        Ok(compared)
+    })
+}
+
+/// Where learning rate and momentum are powers of two and gradients small integers, ten steps are exact in f32.
+pub fn check_exactly(gpus: &[Gpu], op: &Sgd, len: usize) -> Verdict {
+    on_each(gpus, &format!("{op:?}, {len} parameters"), |gpu| {
+        let (mut param, mut velocity) = (f64s(&Kind::Integers.draw(1, len)), vec![0.0; len]);
+        let mut compared = Vec::new();
+        steps(gpu, op, Kind::Integers, len, |_, gradient, got_param, got_velocity| {
+            cpu::update(op, &mut param, &mut velocity, &f64s(gradient));
+            compared.push(exact("velocity", &f64s(got_velocity), &velocity)?);
+            compared.push(exact("param", &f64s(got_param), &param)?);
+            Ok(())
+        })?;
+        Ok(compared)
+    })
+}
+
+/// The least that runs every entry point.
+pub fn smallest(gpus: &[Gpu]) -> Verdict {
+    check(gpus, &Sgd::default(), Kind::Even, 4)
+}
+
+/// Runs `STEPS` steps and hands parameters and velocity after each to `compare`, with the number of steps.
+fn steps(
+    gpu: &Gpu,
+    op: &Sgd,
+    kind: Kind,
+    len: usize,
+    mut compare: impl FnMut(usize, &[f32], &[f32], &[f32]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    // The kernel updates the whole of the tensor it is given: one element more lies behind and has to stay as it is. No NaN,
+    // because an update would leave it one.
+    let behind = |data: Vec<f32>| gpu.in_out("arena", &[data, vec![BEHIND]].concat());
+    let arenas = [behind(kind.draw(1, len))?, behind(vec![0.0; len])?];
+    let [param, velocity] = arenas.each_ref().map(|arena| arena.slice("arena", 0..len));
+    let read = |arena| {
+        let mut data: Vec<f32> = gpu.read(arena, len + 1)?;
+        exact("param or velocity, the element behind", &[data.pop()], &[Some(BEHIND)])?;
+        Ok::<_, Fault>(data)
+    };
+    for step in 0..STEPS {
+        let gradient = kind.draw(100 + step as u32, len);
+        let gradient_tensor = gpu.input("gradient", &gradient)?;
+        gpu.run(Batch::default(), |planner| op.plan(planner, &param, &velocity, &gradient_tensor))?;
+        compare(step + 1, &gradient, &read(&arenas[0])?, &read(&arenas[1])?)?;
+    }
+    Ok(())
+}
