@@ -99,7 +99,7 @@ fn an_output_that_was_never_written_is_found() {
         let text = failed.to_string();
         assert!(text.contains("LastSample") && text.contains("batch 9") && text.contains("never written"), "{text}");
         let first = 8 * OP.outputs;
-        let Fault::Mismatch(Mismatch::Unwritten { what, element }) = failed.fault else { panic!("{text}") };
+        let Fault::Mismatch(Mismatch::Unwritten { what, element }) = *failed.fault else { panic!("{text}") };
         assert_eq!((what.as_str(), element), ("y", first));
     }
 }
@@ -111,7 +111,7 @@ fn a_wrong_gradient_is_found_and_the_kernel_that_wrote_it_named() {
         (Wrong::MissingTerm, "d_weight", &["linear.backward_params", "linear.backward"]),
     ] {
         for Failure { failed, suspects } in failures(wrong) {
-            let Fault::Mismatch(mismatch) = &failed.fault else { panic!("{failed}") };
+            let Fault::Mismatch(mismatch) = &*failed.fault else { panic!("{failed}") };
             assert_eq!(mismatch.what(), result, "{failed}");
             assert_eq!(suspects, entries, "{failed}");
         }

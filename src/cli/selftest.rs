@@ -127,7 +127,7 @@ fn examine(context: Context, quiet: bool) -> Result<DeviceReport, Failure> {
         }
         reports.push(report);
         let lost =
-            outcome.failure.as_ref().is_some_and(|failure| matches!(failure.failed.fault, Fault::Gpu(GpuError::Device(_))));
+            outcome.failure.as_ref().is_some_and(|failure| matches!(*failure.failed.fault, Fault::Gpu(GpuError::Device(_))));
         if lost {
             tell("The device reported an error: the other checks are left out.");
             break;
@@ -161,7 +161,7 @@ fn report(check: Check, outcome: &Outcome, seconds: f64) -> CheckReport {
         entry_points: failure.suspects.clone(),
         case: failure.failed.case.clone(),
         message: failure.failed.fault.to_string(),
-        element: match &failure.failed.fault {
+        element: match &*failure.failed.fault {
             Fault::Mismatch(
                 Mismatch::Far { element, .. } | Mismatch::Inexact { element, .. } | Mismatch::Unwritten { element, .. },
             ) => Some(*element),

@@ -12,7 +12,7 @@ pub fn check(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d) -> Verdict {
     for kind in KINDS {
         let inputs = Inputs::draw(n, op.clone(), kind);
         all.extend(on_each(gpus, &inputs.case(kind), |gpu| {
-            let (compared, y, winner) = inputs.check_against_mirror(kind, gpu)?;
+            let (compared, (y, winner)) = inputs.check_against_mirror(kind, gpu)?;
             check_against_unfused(gpu, &inputs, kind, &y, &winner)?;
             Ok(compared)
         })?);
@@ -34,6 +34,9 @@ pub fn check_against_mirror(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d, ki
 pub fn smallest(gpus: &[Gpu]) -> Verdict {
     check(gpus, 2, &Conv2dReluMaxPool2d { channels: 2, height: 5, width: 6, out: 3, padding: 1 })
 }
+
+/// y and its winners, (N, O, PH, PW).
+type Output = (Vec<f32>, Vec<u32>);
 
 /// The inputs of one comparison.
 pub struct Inputs {
@@ -58,10 +61,10 @@ impl Inputs {
         format!("{:?}, batch {}, {kind:?}", self.op, self.n)
     }
 
-    fn check_against_mirror(&self, kind: Kind, gpu: &Gpu) -> Result<(Vec<Compared>, Vec<f32>, Vec<u32>), Fault> {
+    fn check_against_mirror(&self, kind: Kind, gpu: &Gpu) -> Result<(Vec<Compared>, Output), Fault> {
         let (forward, y, winner) = self.check_forward(kind, gpu)?;
         let gradients = self.check_backward(kind, gpu, &winner)?;
-        Ok(([&[forward][..], &gradients].concat(), y, winner))
+        Ok(([&[forward][..], &gradients].concat(), (y, winner)))
     }
 
     fn conv(&self) -> Conv2d {

@@ -39,7 +39,7 @@ pub struct Failed {
     pub gpu: String,
     /// Op, sizes, batch and kind of input.
     pub case: String,
-    pub fault: Fault,
+    pub fault: Box<Fault>,
 }
 
 /// Every result that was compared, or the first that was wrong.
@@ -49,7 +49,11 @@ pub type Verdict = Result<Vec<Compared>, Failed>;
 fn on_each(gpus: &[Gpu], case: &str, check: impl Fn(&Gpu) -> Result<Vec<Compared>, Fault>) -> Verdict {
     let mut all = Vec::new();
     for gpu in gpus {
-        all.extend(check(gpu).map_err(|fault| Failed { gpu: gpu.to_string(), case: case.into(), fault })?);
+        all.extend(check(gpu).map_err(|fault| Failed {
+            gpu: gpu.to_string(),
+            case: case.into(),
+            fault: Box::new(fault),
+        })?);
     }
     Ok(all)
 }

@@ -13,8 +13,10 @@ pub struct Check {
     pub name: &'static str,
     /// Its sizes.
     pub case: String,
-    pub run: Box<dyn Fn(&[Gpu]) -> Verdict>,
+    run: Run,
 }
+
+type Run = Box<dyn Fn(&[Gpu]) -> Verdict>;
 
 /// How a check ended.
 pub struct Outcome {
