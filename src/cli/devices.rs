@@ -8,7 +8,13 @@ use mnist_wgpu::gpu::{Adapters, Variant};
 use serde::Serialize;
 use wgpu::{Adapter, AdapterInfo, Features};
 
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu devices
+  mnist-wgpu devices --json | jq '.adapters[].name'";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Print JSON for programs instead of a list
     #[arg(long)]

@@ -13,7 +13,14 @@ use mnist_wgpu::train::{Observer, Progress};
 use serde::Serialize;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu eval runs/latest                   the newest run's best network
+  mnist-wgpu eval builtin                       the network that comes with the program
+  mnist-wgpu eval net.safetensors --split val   a file, on the images it was validated with";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A run's folder, a network that `train` saved, a state_dict that PyTorch saved as safetensors, or `builtin`
     #[arg(value_name = "RUN|FILE")]

@@ -5,8 +5,14 @@ use mnist_wgpu::checkpoint::Checkpoint;
 use mnist_wgpu::{files, onnx};
 use std::path::{Path, PathBuf};
 
+const EXAMPLES: &str = "\
+Example:
+  mnist-wgpu export runs/latest --onnx digits.onnx
+
+The file that `train` saves is safetensors already, with PyTorch's names.";
+
 #[derive(clap::Args)]
-#[command(after_help = "The file that `train` saves is safetensors already, with PyTorch's names.")]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A run's folder, a network that `train` saved, or `builtin`
     #[arg(value_name = "RUN|FILE")]

@@ -8,13 +8,26 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu completions bash > ~/.local/share/bash-completion/completions/mnist-wgpu
+  mnist-wgpu completions zsh > ~/.zfunc/_mnist-wgpu
+  mnist-wgpu completions fish > ~/.config/fish/completions/mnist-wgpu.fish";
+
 #[derive(clap::Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
 pub struct CompletionsArguments {
     /// The shell to complete in
     shell: Shell,
 }
 
+const MAN_EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu man ~/.local/share/man/man1   then `man mnist-wgpu-train` finds it
+  mnist-wgpu man | man -l -                reads it at once";
+
 #[derive(clap::Args)]
+#[command(after_help = MAN_EXAMPLES)]
 pub struct ManArguments {
     /// Folder for the pages, one of the program and one of each subcommand [default: the program's, on stdout]
     folder: Option<PathBuf>,

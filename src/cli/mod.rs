@@ -38,10 +38,8 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Train the network and save it after each epoch
-    #[command(after_help = TRAIN_EXAMPLES)]
     Train(train::Arguments),
     /// Loss and accuracy of a saved network on the test images
-    #[command(after_help = EVAL_EXAMPLES)]
     Eval(eval::Arguments),
     /// Which digit a picture shows
     Predict(predict::Arguments),
@@ -50,49 +48,14 @@ enum Command {
     /// Check that a GPU computes what the CPU path does
     Selftest(selftest::Arguments),
     /// List the devices that --device can choose, what they can do, and which one is taken by itself
-    #[command(after_help = DEVICES_EXAMPLES)]
     Devices(devices::Arguments),
     /// Measure how fast a device trains
-    #[command(after_help = BENCH_EXAMPLES)]
     Bench(bench::Arguments),
     /// Print a script that completes this program's arguments in a shell
-    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(manual::CompletionsArguments),
     /// Print the manual page, or write the pages of all subcommands
-    #[command(after_help = MAN_EXAMPLES)]
     Man(manual::ManArguments),
 }
-
-const TRAIN_EXAMPLES: &str = "\
-Examples:
-  mnist-wgpu train                              ten epochs on the best device there is
-  mnist-wgpu train --device cpu --epochs 3      three, on the CPU
-  mnist-wgpu train --data-dir ~/mnist --seed 7  with the MNIST files of a folder, and another seed";
-
-const EVAL_EXAMPLES: &str = "\
-Example:
-  mnist-wgpu eval model.safetensors --data-dir ~/mnist";
-
-const DEVICES_EXAMPLES: &str = "\
-Examples:
-  mnist-wgpu devices
-  mnist-wgpu devices --json | jq '.adapters[].name'";
-
-const BENCH_EXAMPLES: &str = "\
-Examples:
-  mnist-wgpu bench --device all --batch-size 32,256   every device, two batch sizes
-  mnist-wgpu bench --kernels --trace trace.json       each dispatch, also for ui.perfetto.dev";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  mnist-wgpu completions bash > ~/.local/share/bash-completion/completions/mnist-wgpu
-  mnist-wgpu completions zsh > ~/.zfunc/_mnist-wgpu
-  mnist-wgpu completions fish > ~/.config/fish/completions/mnist-wgpu.fish";
-
-const MAN_EXAMPLES: &str = "\
-Examples:
-  mnist-wgpu man ~/.local/share/man/man1   then `man mnist-wgpu-train` finds it
-  mnist-wgpu man | man -l -                reads it at once";
 
 /// Why a subcommand ended without success.
 pub enum Failure {

@@ -20,9 +20,16 @@ const MOST_BYTES: u64 = 256 << 20;
 /// Stands for stdin.
 const STDIN: &str = "-";
 
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu predict seven.png              by the network that comes with the program
+  mnist-wgpu predict runs/latest drawings   every picture in a folder, by the newest run's best network
+  cat seven.jpg | mnist-wgpu predict -";
+
 #[derive(clap::Args)]
 #[command(override_usage = "mnist-wgpu predict [OPTIONS] [MODEL] <IMAGE>...")]
 #[command(mut_arg("device", |device| device.default_value("cpu")))]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// PNG or JPEG pictures of one digit each, folders of them, or - for stdin; before them, if it is not to be the built-in
     /// network, a run's folder or a safetensors file

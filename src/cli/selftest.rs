@@ -9,7 +9,13 @@ use mnist_wgpu::parity::{Compared, Fault, Gpu, Mismatch};
 use serde::Serialize;
 use std::time::Instant;
 
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu selftest                 the first GPU, by the kernels that training would use
+  mnist-wgpu selftest --device all    every adapter";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// gpu (the first), auto, a number of `devices`, a part of a device's name, or all
     #[arg(long, default_value = "gpu")]

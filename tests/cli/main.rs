@@ -3,8 +3,12 @@
 
 mod devices;
 mod eval;
+mod export;
 mod harness;
 mod interruptions;
+mod manners;
+mod predict;
 mod resume;
+mod selftest;
 mod train;
 mod usage;

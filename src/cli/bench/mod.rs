@@ -18,7 +18,13 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu bench --device all --batch-size 32,256   every device, two batch sizes
+  mnist-wgpu bench --kernels --trace trace.json       each dispatch, also for ui.perfetto.dev";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, a part of a device's name, or all
     #[arg(long, default_value = "auto")]

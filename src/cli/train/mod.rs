@@ -20,7 +20,15 @@ use mnist_wgpu::train::Position;
 use session::{Options, Session};
 use std::path::{Path, PathBuf};
 
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu train                                    ten epochs on the best device there is
+  mnist-wgpu train --device cpu --epochs 3 --tui      three, on the CPU, on a dashboard
+  mnist-wgpu train --resume runs/latest --epochs 20   ten more, or the rest of an interrupted run
+  mnist-wgpu train --data-dir ~/mnist --seed 7        with the MNIST files of a folder, and another seed";
+
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,

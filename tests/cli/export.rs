@@ -1,11 +1,12 @@
 //! `export` hands a network over whole, and costs nobody a file.
 
+use crate::harness::*;
 use mnist_wgpu::checkpoint::{self, Info, NORMALISATION};
 use mnist_wgpu::model::Model;
 use mnist_wgpu::onnx;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::{TempDir, tempdir};
 
 /// A folder with a run in it, `run/model.safetensors`, and its ONNX model.
@@ -29,17 +30,13 @@ fn folder() -> (TempDir, Vec<u8>) {
 }
 
 fn export(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-wgpu"));
-    command.current_dir(folder).env_remove("RUST_LOG").arg("export").args(arguments).output().expect("the program starts")
+    program(folder).arg("export").args(arguments).output().expect("the program starts")
 }
 
 /// Checks that the program failed with exit code 1 and a message that holds every one of `parts`.
 #[track_caller]
-fn refuses(output: &Output, parts: &[&str]) {
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    parts.iter().for_each(|part| assert!(message.contains(part), "{part:?} is not in {message:?}"));
+fn refuses(output: Output, parts: &[&str]) {
+    Ended::from(output).expect(1, parts);
 }
 
 #[test]
@@ -61,13 +58,13 @@ fn a_file_that_exists_is_overwritten_only_by_force_and_the_network_never() {
     let (path, network) = (folder.path().join("digits.onnx"), folder.path().join("run/model.safetensors"));
     let before = fs::read(&network).unwrap();
     fs::write(&path, "precious").unwrap();
-    refuses(&export(folder.path(), &["run", "--onnx", "digits.onnx"]), &["digits.onnx exists", "--force"]);
+    refuses(export(folder.path(), &["run", "--onnx", "digits.onnx"]), &["digits.onnx exists", "--force"]);
     assert_eq!(fs::read(&path).unwrap(), b"precious");
     assert!(export(folder.path(), &["run", "--onnx", "digits.onnx", "--force"]).status.success());
     assert!(fs::read(&path).unwrap() == want, "--force writes it");
 
     let output = export(folder.path(), &["run", "--onnx", "run/../run/model.safetensors", "--force"]);
-    refuses(&output, &["model.safetensors is the network itself"]);
+    refuses(output, &["model.safetensors is the network itself"]);
     assert!(fs::read(&network).unwrap() == before, "the network is as it was");
 }
 
@@ -76,14 +73,13 @@ fn what_is_no_network_or_no_place_to_write_is_named() {
     let (folder, _) = folder();
     fs::write(folder.path().join("text"), "not a network").unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
-    refuses(&export(folder.path(), &["absent", "--onnx", "x.onnx"]), &["cannot read", "absent"]);
-    refuses(&export(folder.path(), &["text", "--onnx", "x.onnx"]), &["text is not a safetensors file"]);
-    refuses(&export(folder.path(), &["empty", "--onnx", "x.onnx"]), &["cannot read", "model.safetensors"]);
-    refuses(&export(folder.path(), &["run", "--onnx", "empty"]), &["cannot write", "empty", "folder"]);
-    refuses(&export(folder.path(), &["run", "--onnx", "text/x.onnx"]), &["cannot write", "text/x.onnx"]);
+    refuses(export(folder.path(), &["absent", "--onnx", "x.onnx"]), &["cannot read", "absent"]);
+    refuses(export(folder.path(), &["text", "--onnx", "x.onnx"]), &["text is not a safetensors file"]);
+    refuses(export(folder.path(), &["empty", "--onnx", "x.onnx"]), &["expected model.safetensors in the folder empty"]);
+    refuses(export(folder.path(), &["run", "--onnx", "empty"]), &["cannot write", "empty", "folder"]);
+    refuses(export(folder.path(), &["run", "--onnx", "text/x.onnx"]), &["cannot write", "text/x.onnx"]);
     assert!(!folder.path().join("x.onnx").exists());
 
     let output = export(folder.path(), &["run"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--onnx"), "what is missing is named");
+    Ended::from(output).expect(2, &["--onnx"]);
 }

@@ -1,37 +1,17 @@
 //! The command line's manners: help, version, manual, completions, the list of devices, and what it says to a slip of the finger.
 
+use crate::harness::*;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use tempfile::tempdir;
 
 /// Every subcommand that is not hidden.
-const SUBCOMMANDS: [&str; 6] = ["train", "eval", "devices", "bench", "completions", "man"];
+const SUBCOMMANDS: [&str; 9] = ["train", "eval", "predict", "export", "selftest", "devices", "bench", "completions", "man"];
 const ESCAPE: char = '\u{1b}';
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-wgpu"));
-    command.args(arguments).stdin(Stdio::null());
-    for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_LOG"] {
-        command.env_remove(variable);
-    }
-    command
-}
-
-/// Exit code, stdout and stderr.
-fn ended(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command.output().expect("the program starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8 output");
-    let (stdout, stderr) = (text(stdout), text(stderr));
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    (status.code(), stdout, stderr)
-}
 
 #[track_caller]
 fn stdout(arguments: &[&str]) -> String {
-    let (code, stdout, stderr) = ended(&mut program(arguments));
-    assert_eq!(code, Some(0), "{stderr}");
-    stdout
+    run_alone(arguments).expect(0, &[]).stdout
 }
 
 #[test]
@@ -39,7 +19,7 @@ fn version_names_the_revision_and_wgpu() {
     let version = stdout(&["--version"]);
     assert!(version.starts_with(concat!("mnist-wgpu ", env!("CARGO_PKG_VERSION"))), "{version}");
     assert_eq!(version.lines().count(), 1);
-    let lock = include_str!("../Cargo.lock").replace("\r\n", "\n");
+    let lock = include_str!("../../Cargo.lock").replace("\r\n", "\n");
     let wgpu = lock.split_once("name = \"wgpu\"\nversion = \"").unwrap().1.split('"').next().unwrap();
     assert!(version.trim_end().ends_with(&format!("wgpu {wgpu})")), "{version}");
     let git = Command::new("git").args(["rev-parse", "--show-prefix"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
@@ -88,8 +68,7 @@ fn a_folder_for_man_that_is_a_file_is_named() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("a file");
     fs::write(&file, "kept").unwrap();
-    let (code, _, stderr) = ended(&mut program(&["man", file.to_str().unwrap()]));
-    assert!(code == Some(1) && stderr.contains("a file") && stderr.contains("name a folder"), "{stderr}");
+    run_alone(&["man", file.to_str().unwrap()]).expect(1, &["a file", "name a folder"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
 }
 
@@ -117,44 +96,44 @@ fn devices_as_json_say_what_auto_takes_and_why() {
 
 #[test]
 fn a_slip_of_the_finger_is_told_the_right_word() {
-    let cases: [(&[&str], &str); 4] = [
-        (&["trian"], "train"),
-        (&["train", "--bath-size", "3"], "--batch-size"),
-        (&["devices", "--jsno"], "--json"),
-        (&["completions", "zhs"], "zsh"),
+    let cases: [(&[&str], &str, &str); 7] = [
+        (&["trian"], "'trian'", "'train'"),
+        (&["train", "--epoch", "3"], "'--epoch'", "'--epochs'"),
+        (&["train", "--batchsize", "3"], "'--batchsize'", "'--batch-size'"),
+        (&["train", "--resmue", "run"], "'--resmue'", "'--resume'"),
+        (&["eval", "--devcie", "cpu", "model"], "'--devcie'", "'--device'"),
+        (&["devices", "--jsno"], "'--jsno'", "'--json'"),
+        (&["completions", "zhs"], "'zhs'", "'zsh'"),
     ];
-    for (arguments, meant) in cases {
-        let (code, stdout, stderr) = ended(&mut program(arguments));
-        assert!(code == Some(2) && stdout.is_empty(), "{arguments:?} ends with {code:?}");
-        assert!(stderr.contains("similar") && stderr.contains(meant), "{stderr}");
+    for (arguments, said, meant) in cases {
+        let ended = run_alone(arguments).expect(2, &["similar", said, meant]);
+        assert!(ended.stdout.is_empty(), "{arguments:?}: {}", ended.stdout);
     }
 }
 
 #[test]
 fn a_slip_in_a_device_is_told_the_right_word_and_what_there_is() {
-    let folder = tempdir().unwrap();
-    let (code, _, stderr) = ended(program(&["train", "--device", "gup"]).current_dir(folder.path()));
-    assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("did you mean `gpu`?") && stderr.contains("\n  cpu"), "{stderr}");
-    assert_eq!(entries(folder.path()), 0, "something was left behind");
-}
-
-fn entries(folder: &Path) -> usize {
-    fs::read_dir(folder).unwrap().count()
+    let (folder, _) = folder_with_run();
+    let ended = run(program(folder.path()).args(["train", "--device", "gup"]));
+    ended.expect(1, &["did you mean `gpu`?", "\n  cpu"]);
+    untouched(&folder);
 }
 
 #[test]
 fn colour_obeys_no_color_and_is_not_written_to_a_pipe() {
-    let slip = || program(&["trian"]);
-    assert!(!ended(&mut slip()).2.contains(ESCAPE), "a pipe got colours");
-    assert!(ended(slip().env("CLICOLOR_FORCE", "1")).2.contains(ESCAPE), "colours that were forced are missing");
-    assert!(!ended(slip().env("CLICOLOR_FORCE", "0").env("NO_COLOR", "1")).2.contains(ESCAPE));
-    // The logger, whose lines go the same way.
-    let log = || {
-        let mut command = program(&["devices"]);
-        command.env("RUST_LOG", "mnist_wgpu=trace,wgpu_core=info,wgpu_hal=info,naga=debug");
-        command
+    let folder = tempdir().unwrap();
+    let coloured = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = program(folder.path());
+        for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(variable);
+        }
+        run(command.args(arguments).envs(variables.iter().copied())).stderr.contains(ESCAPE)
     };
-    assert!(!ended(&mut log()).2.contains(ESCAPE), "a pipe got the logger's colours");
-    assert!(!ended(log().env("NO_COLOR", "1")).2.contains(ESCAPE));
+    assert!(!coloured(&["trian"], &[]), "a pipe got colours");
+    assert!(coloured(&["trian"], &[("CLICOLOR_FORCE", "1")]), "colours that were forced are missing");
+    assert!(!coloured(&["trian"], &[("CLICOLOR_FORCE", "0"), ("NO_COLOR", "1")]));
+    // The logger, whose lines go the same way.
+    let log = ("RUST_LOG", "mnist_wgpu=trace,wgpu_core=info,wgpu_hal=info,naga=debug");
+    assert!(!coloured(&["devices"], &[log]), "a pipe got the logger's colours");
+    assert!(!coloured(&["devices"], &[log, ("NO_COLOR", "1")]));
 }

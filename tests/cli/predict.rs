@@ -1,12 +1,13 @@
 //! What `predict` promises: it knows the digits that we drew, says so to people and to programs, and one bad picture spoils
 //! nothing.
 
+use crate::harness::{self, program};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
 use mnist_wgpu::data::{self, COLS, PIXELS, ROWS, Sources};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use tempfile::tempdir;
 
 /// The digits that we drew; the name of each begins with what it is.
@@ -17,23 +18,16 @@ fn digit(name: &str) -> PathBuf {
 }
 
 fn predict() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-wgpu"));
-    command.arg("predict").stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    let mut command = program(&std::env::temp_dir());
+    command.arg("predict").env("NO_COLOR", "1");
     command
 }
 
-/// How a run ended: stdout and stderr, after checking the exit code and that nothing panicked.
-#[track_caller]
-fn ended(output: Output, code: i32) -> (String, String) {
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    (stdout, stderr)
-}
-
+/// stdout and stderr, after checking the exit code and that nothing panicked.
 #[track_caller]
 fn run(command: &mut Command, code: i32) -> (String, String) {
-    ended(command.output().unwrap(), code)
+    let ended = harness::run(command).expect(code, &[]);
+    (ended.stdout, ended.stderr)
 }
 
 /// The entries that `--json` prints.
