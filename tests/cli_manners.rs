@@ -121,7 +121,7 @@ fn a_slip_of_the_finger_is_told_the_right_word() {
         (&["trian"], "train"),
         (&["train", "--bath-size", "3"], "--batch-size"),
         (&["devices", "--jsno"], "--json"),
-        (&["completions", "zhs"], "zsh"),
+        (&["completions", "fsh"], "fish"),
     ];
     for (arguments, meant) in cases {
         let (code, stdout, stderr) = ended(&mut program(arguments));
