@@ -38,7 +38,7 @@ enum Command {
     /// Loss and accuracy of a saved network on the test images
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(eval::Arguments),
-    /// List the devices that --device can choose, what they can do, and which one is taken by itself
+    /// List the devices that --device can choose, and what they can do
     #[command(after_help = DEVICES_EXAMPLES)]
     Devices(devices::Arguments),
     /// Measure how fast a device trains
