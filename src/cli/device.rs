@@ -73,7 +73,7 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
     };
     let listed = || {
         let lines = infos.iter().enumerate().map(|(i, info)| format!("\n  {i}  {}", info.name));
-        format!("; there are:{}\n  cpu", lines.collect::<String>())
+        format!("there are:{}\n  cpu", lines.collect::<String>())
     };
     match asked {
         DeviceChoice::Cpu => Ok(cpu("asked for")),
@@ -88,11 +88,11 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
         // Or the number is a part of a name, as in RTX 4060.
         DeviceChoice::Index(index) => match infos.iter().position(|info| info.name.contains(&index.to_string())) {
             Some(found) => Ok(adapter(found, "asked for")),
-            None => Err(format!("there is no device number {index}{}", listed())),
+            None => Err(format!("there is no device number {index}; {}", listed())),
         },
         DeviceChoice::Name(part) => match infos.iter().position(|info| info.name.to_lowercase().contains(part)) {
             Some(index) => Ok(adapter(index, "asked for")),
-            None => Err(format!("no device has `{part}` in its name{}{}", did_you_mean(part, infos), listed())),
+            None => Err(format!("no device has `{part}` in its name; {}{}", did_you_mean(part, infos), listed())),
         },
     }
 }
@@ -110,15 +110,17 @@ pub fn auto_reason(infos: &[AdapterInfo]) -> &'static str {
 fn did_you_mean(part: &str, infos: &[AdapterInfo]) -> String {
     let names: Vec<String> = infos.iter().map(|info| info.name.to_lowercase()).collect();
     let words = names.iter().flat_map(|name| name.split_whitespace().chain([name.as_str()])).chain(["auto", "cpu", "gpu"]);
-    let alike = words.map(|word| (strsim::jaro(part, word), word)).filter(|(likeness, _)| *likeness > LIKE);
+    let alike = words
+        .map(|word| (strsim::normalized_damerau_levenshtein(part, word), word))
+        .filter(|(likeness, _)| *likeness > LIKE);
     match alike.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-        Some((_, word)) => format!("; did you mean `{word}`?"),
+        Some((_, word)) => format!("did you mean `{word}`? "),
         None => String::new(),
     }
 }
 
-/// How alike two words are by Jaro's measure when one may be a slip of the other: clap's own bound.
-const LIKE: f64 = 0.7;
+/// How alike two words are when one may be a slip of the other: two letters of three, swapped ones counted as one.
+const LIKE: f64 = 0.6;
 
 /// What [`find`] found.
 pub struct Found {
@@ -215,7 +217,7 @@ mod tests {
     #[test]
     fn a_slip_is_told_the_name_it_is_like() {
         let infos = [info("NVIDIA GeForce RTX 4060", DeviceType::DiscreteGpu), info("llvmpipe (LLVM 15)", DeviceType::Cpu)];
-        for (asked, meant) in [("lvmpipe", "`llvmpipe`"), ("nvida", "`nvidia`"), ("gefroce", "`geforce`"), ("gup", "`gpu`")]
+        for (asked, meant) in [("llvnpipe", "`llvmpipe`"), ("nvida", "`nvidia`"), ("gefroce", "`geforce`"), ("gup", "`gpu`")]
         {
             let error = choose(&asked.parse().unwrap(), &infos).unwrap_err();
             assert!(error.contains(&format!("did you mean {meant}?")), "{error}");

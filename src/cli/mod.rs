@@ -47,7 +47,7 @@ enum Command {
     Export(export::Arguments),
     /// Check that a GPU computes what the CPU path does
     Selftest(selftest::Arguments),
-    /// List the devices that --device can choose, what they can do, and which one is taken by itself
+    /// List the devices that --device can choose, and what they can do
     Devices(devices::Arguments),
     /// Measure how fast a device trains
     Bench(bench::Arguments),

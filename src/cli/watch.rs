@@ -233,8 +233,9 @@ pub struct Meter {
     /// When the pass was first heard of, and the images and batches done by then: what came before is not counted.
     started: Duration,
     before: (u64, usize),
-    /// How long an epoch takes with all that belongs to it, from the last one.
+    /// How long an epoch takes: with all that belongs to it once one has ended, until then its training alone.
     epoch: Option<f64>,
+    training: f64,
 }
 
 /// See [`Meter`].
@@ -270,7 +271,10 @@ impl Meter {
         }
         let per_batch = seconds / (done - self.before.1) as f64;
         let left = per_batch * all.saturating_sub(done) as f64;
-        let epoch = self.epoch.unwrap_or(per_batch * all as f64);
+        if progress.work == Work::Train {
+            self.training = per_batch * all as f64;
+        }
+        let epoch = self.epoch.unwrap_or(self.training);
         let after = self.epochs.saturating_sub(progress.epoch);
         Speed {
             images_per_second: (images - self.before.0) as f64 / seconds,
@@ -302,6 +306,10 @@ mod tests {
         assert_eq!(speed.images_per_second, 640.0);
         assert_eq!(speed.left, Some(Duration::from_millis(2500)));
         assert_eq!(speed.run_left, Some(Duration::from_millis(2500 + 3 * 5000)));
+        // Validation is short, and says nothing of how long the epochs after it take.
+        let evaluation = |done| Progress { work: Work::Evaluate, ..progress(1, done) };
+        meter.read(&evaluation(50), at(10));
+        assert_eq!(meter.read(&evaluation(75), at(11)).run_left, Some(at(1 + 3 * 5)));
         // Once an epoch has ended it is known how long its validation and saving take.
         meter.epoch_took(6.0);
         meter.read(&progress(2, 20), at(20));

@@ -42,8 +42,9 @@ fn devices_marks_what_auto_takes() {
 fn without_any_gpu_devices_says_what_to_install() {
     let folder = tempdir().unwrap();
     let ended = run(without_gpu(&mut program(folder.path())).arg("devices")).expect(0, &["Vulkan", "install"]);
-    assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
-    assert!(ended.stdout.starts_with("cpu ") && ended.stdout.ends_with("<- auto\n"), "{}", ended.stdout);
+    let (cpu, auto) = ended.stdout.split_once("\n\n").unwrap();
+    assert!(cpu.starts_with("cpu ") && cpu.lines().count() == 1 && cpu.ends_with("<- auto"), "{cpu}");
+    assert_eq!(auto, "--device auto takes cpu: no GPU found.\n");
 }
 
 #[cfg(target_os = "linux")]

@@ -164,8 +164,8 @@ impl Screen {
             (thousands(speed.images_per_second as usize), "images/s"),
             (format!("{loss:.4}"), "loss"),
             (format!("{accuracy:.4}"), "accuracy"),
-            (left(speed.left), "left of this pass"),
-            (left(speed.run_left), "of the run"),
+            (left(speed.left), "left"),
+            (left(speed.run_left), "of the run left"),
         ] {
             spans.push(Span::styled(value, Style::new().add_modifier(Modifier::BOLD)));
             spans.push(Span::raw(format!(" {name}   ")));
@@ -257,7 +257,7 @@ impl Screen {
             Dataset::default()
                 .name("training")
                 .marker(Marker::Braille)
-                .graph_type(GraphType::Line)
+                .graph_type(if train.len() > 1 { GraphType::Line } else { GraphType::Scatter }) // a line of one point is none
                 .style(self.style(Color::Cyan))
                 .data(train),
             Dataset::default()
