@@ -40,5 +40,5 @@ fn a_checkpoint_that_cannot_be_used_is_named() {
     let ended = eval("half.safetensors").expect(1, &["half.safetensors", "not a safetensors file"]);
     assert_eq!(ended.stdout, "");
 
-    eval(".").expect(1, &["cannot read the checkpoint ./model.safetensors"]);
+    eval(".").expect(1, &["expected model.safetensors in the folder ."]);
 }
