@@ -2,8 +2,9 @@
 
 use crate::files;
 use crate::history::Row;
+use crate::{report, tensorboard};
 use serde::{Deserialize, Serialize};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Every setting of the run, and what it ran on.
@@ -14,9 +15,6 @@ pub const METRICS: &str = "metrics.csv";
 pub const MODEL: &str = "model.safetensors";
 /// The network as the last checkpoint left it, with the optimizer's state: what a resumed run goes on from.
 pub const LAST: &str = "last.safetensors";
-
-/// What makes a folder a run's.
-const NAMES: [&str; 4] = [LAST, MODEL, METRICS, CONFIG];
 
 /// A run's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +29,29 @@ pub struct Config {
     pub data: Data,
     pub device: Device,
     pub program: Program,
+    /// Each time that the run was taken up again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Epochs complete by then.
+    pub epochs: u32,
+    pub device: Device,
+    pub program: Program,
+}
+
+impl Config {
+    /// The device of the last start.
+    pub fn device_now(&self) -> &Device {
+        self.resumed.last().map_or(&self.device, |resumed| &resumed.device)
+    }
+
+    /// The program of the last start.
+    pub fn program_now(&self) -> &Program {
+        self.resumed.last().map_or(&self.program, |resumed| &resumed.program)
+    }
 }
 
 /// Settings of the training: together with data and device they determine every bit of the result.
@@ -44,6 +65,26 @@ pub struct Training {
     pub dropout: f64,
     pub seed: u64,
     pub val_fraction: f64,
+}
+
+impl Training {
+    pub const MOST_EPOCHS: u32 = 100_000;
+    pub const LARGEST_BATCH: u32 = 4096;
+
+    /// What is out of bounds, if anything.
+    fn fault(&self) -> Option<&'static str> {
+        let below_one = |x: f64| x >= 0.0 && (x as f32) < 1.0;
+        let lr = self.learning_rate as f32;
+        let bounds = [
+            ("epochs", (1..=Self::MOST_EPOCHS).contains(&self.epochs)),
+            ("batch_size", (1..=Self::LARGEST_BATCH).contains(&self.batch_size)),
+            ("learning_rate", lr > 0.0 && lr.is_finite()),
+            ("momentum", below_one(self.momentum)),
+            ("dropout", below_one(self.dropout)),
+            ("val_fraction", self.val_fraction > 0.0 && self.val_fraction < 1.0),
+        ];
+        bounds.into_iter().find(|(_, within)| !within).map(|(name, _)| name)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +105,7 @@ pub struct Device {
     pub name: String,
     pub backend: Option<String>,
     pub driver: Option<String>,
-    /// Of the GPU kernels.
+    /// Of the GPU kernels; of the CPU path its vector instructions.
     pub variant: Option<String>,
 }
 
@@ -79,12 +120,15 @@ pub struct Program {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(
-        "{folder} holds a run already; give another `--out`, go on with it by `--resume {folder}`, or overwrite it with `--force`"
+        "{folder} holds a run already; give another `--out`, go on with it by `--resume`, or overwrite it with `--force`"
     )]
     Exists { folder: PathBuf },
 
     #[error("{folder} exists and is not empty; give another `--out`, or write into it with `--force`")]
     NotEmpty { folder: PathBuf },
+
+    #[error("{folder} has a {CONFIG} that is no run's, which `--force` would replace; give another `--out`")]
+    Foreign { folder: PathBuf },
 
     #[error("{path} is a file; `--out` names the folder of the run, in which the network will be {MODEL}")]
     File { path: PathBuf },
@@ -107,13 +151,15 @@ impl Run {
             return Err(RunError::File { path: folder.into() });
         }
         let run = Self { folder: folder.into() };
-        if !force {
-            if NAMES.iter().any(|name| run.path(name).exists()) {
-                return Err(RunError::Exists { folder: folder.into() });
-            }
-            if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        let (config, somebodys) = (run.path(CONFIG).exists(), run.config().is_err());
+        match (force, config) {
+            (true, true) if somebodys => return Err(RunError::Foreign { folder: folder.into() }),
+            (true, _) => {}
+            (false, true) if !somebodys => return Err(RunError::Exists { folder: folder.into() }),
+            (false, _) if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) => {
                 return Err(RunError::NotEmpty { folder: folder.into() });
             }
+            (false, _) => {}
         }
         let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
         let writable = files::check_writable(&there.join(LAST));
@@ -121,17 +167,34 @@ impl Run {
         Ok(run)
     }
 
-    /// Makes the folder of a new run, and removes what an earlier one left in it, the file that could be resumed first.
-    pub fn create(&self, config: &Config) -> Result<(), RunError> {
+    /// Makes the folder of a new run and begins it with `config`. With `force` it removes what an earlier run left there, the file
+    /// that could be resumed first; without, a run that somebody else has begun in the folder meanwhile is refused.
+    pub fn create(&self, config: &Config, force: bool) -> Result<(), RunError> {
+        let text = self.toml(config)?;
         let made = std::fs::create_dir_all(&self.folder);
         made.map_err(|source| RunError::Write { path: self.folder.clone(), source })?;
-        for path in NAMES.map(|name| self.path(name)) {
-            match std::fs::remove_file(&path) {
-                Err(source) if source.kind() != ErrorKind::NotFound => return Err(RunError::Write { path, source }),
-                _ => {}
+        if force {
+            for path in self.leftovers() {
+                match std::fs::remove_file(&path) {
+                    Err(source) if source.kind() != ErrorKind::NotFound => return Err(RunError::Write { path, source }),
+                    _ => {}
+                }
             }
         }
-        self.write_config(config)
+        let path = self.path(CONFIG);
+        match std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes())) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(RunError::Exists { folder: self.folder.clone() }),
+            written => written.map_err(|source| RunError::Write { path, source }),
+        }
+    }
+
+    /// What a run may have left in the folder.
+    fn leftovers(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<_> =
+            [LAST, MODEL, METRICS, CONFIG].iter().chain(&report::FILES).map(|name| self.path(name)).collect();
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        paths.extend(entries.map(|entry| entry.path()).filter(|path| tensorboard::is_event_file(path)));
+        paths
     }
 
     /// The folder's own name.
@@ -146,17 +209,24 @@ impl Run {
     }
 
     pub fn write_config(&self, config: &Config) -> Result<(), RunError> {
-        let path = self.path(CONFIG);
-        match toml::to_string(config) {
-            Ok(text) => self.write(CONFIG, text.as_bytes()),
-            Err(error) => Err(RunError::Content { path, problem: error.to_string() }),
-        }
+        self.write(CONFIG, self.toml(config)?.as_bytes())
+    }
+
+    fn toml(&self, config: &Config) -> Result<String, RunError> {
+        let unwritable =
+            |error: toml::ser::Error| RunError::Write { path: self.path(CONFIG), source: std::io::Error::other(error) };
+        toml::to_string(config).map_err(unwritable)
     }
 
     pub fn config(&self) -> Result<Config, RunError> {
         let path = self.path(CONFIG);
         let text = std::fs::read_to_string(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
-        toml::from_str(&text).map_err(|error| RunError::Content { path, problem: error.to_string() })
+        let config: Result<Config, _> = toml::from_str(&text);
+        let config = config.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
+        match config.training.fault() {
+            Some(name) => Err(RunError::Content { path, problem: format!("training.{name} is out of bounds") }),
+            None => Ok(config),
+        }
     }
 
     pub fn write_history(&self, rows: &[Row]) -> Result<(), RunError> {

@@ -16,6 +16,15 @@ pub struct EventWriter {
     path: PathBuf,
 }
 
+const PREFIX: &str = "events.out.tfevents.";
+const INFIX: &str = ".mnist-wgpu.";
+
+/// Whether `path` has the name of a file that an [`EventWriter`] wrote.
+pub fn is_event_file(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(PREFIX) && name.contains(INFIX)
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the TensorBoard file {}: {source}; see that the folder can be written and the disk has room", path.display())]
 pub struct TensorBoardError {
@@ -37,7 +46,7 @@ impl EventWriter {
         let (seconds, process) = (wall_time() as u64, std::process::id());
         let mut number = 0;
         let (file, path) = loop {
-            let path = folder.join(format!("events.out.tfevents.{seconds:010}.mnist-wgpu.{process}.{number}"));
+            let path = folder.join(format!("{PREFIX}{seconds:010}{INFIX}{process}.{number}"));
             match OpenOptions::new().append(true).create_new(true).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 opened => break (opened.map_err(fault(&path))?, path),

@@ -207,14 +207,15 @@ pub async fn fit<E: Engine>(
 
         let mut pass = Pass::new(epoch, Work::Train, batches, clock);
         (pass.done, pass.totals) = (position.batches, position.totals);
-        let (began, before) = (clock(), position.seconds);
+        let mut seconds = position.seconds;
         while pass.done < batches {
             let end = match options.checkpoint_every {
                 Some(steps) => ((first_step + pass.done) / steps + 1) * steps - first_step,
                 None => batches,
             };
+            let began = clock();
             pass.run_to(end.min(batches), engine, observer).await?;
-            let seconds = before + (clock() - began).as_secs_f64();
+            seconds += (clock() - began).as_secs_f64(); // without what a checkpoint takes
             position = Position { epochs: position.epochs, batches: pass.done, totals: pass.totals, seconds };
             if observer.stop() {
                 return Err(stop(engine, &position, observer).await);

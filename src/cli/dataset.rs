@@ -9,34 +9,11 @@ use std::path::PathBuf;
 
 /// Loads the data set, telling on stderr where it comes from.
 pub fn load(data_dir: Option<PathBuf>) -> Result<Dataset, Failure> {
-    load_from(&Sources::from_environment(data_dir))
-}
-
-/// Loads the data set that a run was begun with: from `data_dir`, or else from where it was. Any other is refused.
-pub fn load_again(data_dir: Option<PathBuf>, before: &run::Data) -> Result<Dataset, Failure> {
-    let there = before.folder.clone().filter(|folder| folder.is_dir());
-    let sources = match (data_dir.or(there), &before.folder) {
-        (None, None) => Sources::default(), // which has nothing: it draws the synthetic digits again
-        (folder, _) => Sources::from_environment(folder),
-    };
-    let data = load_from(&sources)?;
-    if data.sha256() != before.sha256 {
-        let from = before.folder.as_ref().map(|folder| format!(" from {}", folder.display())).unwrap_or_default();
-        let message = format!(
-            "the run was begun with other images: {}{from} (SHA-256 {}); name their folder with `--data-dir`",
-            before.name, before.sha256
-        );
-        return Err(Failure::saying(message));
-    }
-    Ok(data)
-}
-
-fn load_from(sources: &Sources) -> Result<Dataset, Failure> {
     let bar = if quiet() { ProgressBar::hidden() } else { ProgressBar::no_length() }; // draws only where stderr is a terminal
     if let Ok(style) = ProgressStyle::with_template("{msg}  {bytes} of {total_bytes}  {bytes_per_sec}") {
         bar.set_style(style);
     }
-    let dataset = data::load(sources, &mut |event| match event {
+    let dataset = data::load(&Sources::from_environment(data_dir), &mut |event| match event {
         Event::Message(message) => bar.suspend(|| note(message)),
         Event::Progress { file, done, total } => {
             if let Some(total) = total {
@@ -61,6 +38,29 @@ fn load_from(sources: &Sources) -> Result<Dataset, Failure> {
         }
     }
     Ok(dataset)
+}
+
+/// Loads the data set that a run was begun with: from `data_dir`, or else from where it was. Any other is refused.
+pub fn load_again(data_dir: Option<PathBuf>, before: &run::Data) -> Result<Dataset, Failure> {
+    let there = before.folder.clone().filter(|folder| folder.is_dir());
+    let data = match (data_dir.or(there), &before.folder) {
+        (None, None) => {
+            let data = data::draw("the run was begun with them".into());
+            tell("Data: SYNTHETIC digits, as before");
+            warn_if_synthetic(&data);
+            data
+        }
+        (folder, _) => load(folder)?,
+    };
+    if data.sha256() != before.sha256 {
+        let from = before.folder.as_ref().map(|folder| format!(" from {}", folder.display())).unwrap_or_default();
+        let message = format!(
+            "the run was begun with other images: {}{from} (SHA-256 {}); name their folder with `--data-dir`",
+            before.name, before.sha256
+        );
+        return Err(Failure::saying(message));
+    }
+    Ok(data)
 }
 
 pub const NOT_MNIST: &str = "These are NOT the MNIST images: loss and accuracy say nothing about MNIST.";

@@ -4,6 +4,7 @@ use super::Failure;
 use super::output::note;
 use mnist_wgpu::gpu::context::{is_software, kind};
 use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
+use mnist_wgpu::ops::lanes;
 use mnist_wgpu::run;
 use std::str::FromStr;
 use wgpu::AdapterInfo;
@@ -168,16 +169,59 @@ pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
     found.open(asked.variant)
 }
 
+/// The same for a run that is taken up again: where the user names no device, the one that it was on.
+pub fn open_again(asked: &DeviceArguments, before: &run::Device) -> Result<Option<Context>, Failure> {
+    let mut again = asked.clone();
+    if asked.device.is_none() {
+        again.device = Some(device_before(before)?);
+        if let (None, Some(_), Some(variant)) = (asked.variant, &before.backend, &before.variant) {
+            again.variant =
+                Some(variant.parse().map_err(|error| Failure::saying(format!("{}: variant: {error}", run::CONFIG)))?);
+        }
+    }
+    open(&again)
+}
+
+/// The adapter most like the one that a run was on: of the same name at least, and of the same backend and driver if there is one.
+fn device_before(before: &run::Device) -> Result<DeviceChoice, Failure> {
+    if before.backend.is_none() {
+        return Ok(DeviceChoice::Cpu);
+    }
+    let infos: Vec<_> = pollster::block_on(Adapters::find()).infos().collect();
+    let same_name = infos.iter().enumerate().filter(|(_, info)| info.name == before.name);
+    let likeness = |info: &AdapterInfo| {
+        let backend = before.backend.as_ref() == Some(&info.backend.to_string());
+        (backend, backend && before.driver.as_ref() == Some(&driver(info)))
+    };
+    match same_name.max_by_key(|(index, info)| (likeness(info), std::cmp::Reverse(*index))) {
+        Some((index, _)) => Ok(DeviceChoice::Index(index)),
+        None => {
+            let there: Vec<_> = infos.iter().map(|info| info.name.as_str()).chain(["cpu"]).collect();
+            let message = format!(
+                "the run was on {}, which is not here; choose another device with `--device`: {}",
+                before.name,
+                there.join(", ")
+            );
+            Err(Failure::saying(message))
+        }
+    }
+}
+
+/// Its name and version.
+pub fn driver(info: &AdapterInfo) -> String {
+    [&*info.driver, &*info.driver_info].join(" ").trim().into()
+}
+
 /// The device as a run's folder names it; `None` is the CPU.
 pub fn describe(context: Option<&Context>) -> run::Device {
     match context {
         Some(context) => run::Device {
             name: context.info.name.clone(),
             backend: Some(context.info.backend.to_string()),
-            driver: Some([&*context.info.driver, &*context.info.driver_info].join(" ").trim().into()),
+            driver: Some(driver(&context.info)),
             variant: Some(context.variant.to_string()),
         },
-        None => run::Device { name: "cpu".into(), backend: None, driver: None, variant: None },
+        None => run::Device { name: "cpu".into(), backend: None, driver: None, variant: Some(lanes::instructions().into()) },
     }
 }
 

@@ -94,6 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let (set, order) = images(arguments.split, &data, info)?;
 
+    if order.is_empty() {
+        return Err(Failure::saying(format!("{}: by its own account it has no image of that split", network.name)));
+    }
     let mut watcher = Watcher(Bar::new(""));
     let judged = network.judge(context.as_ref(), &data, set, &order, &mut watcher);
     watcher.0.clear();

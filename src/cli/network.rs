@@ -36,7 +36,7 @@ impl Network {
         observer: &mut dyn Observer,
     ) -> Result<Judged, Failure> {
         let model = &self.checkpoint.model;
-        let settings = Settings { batch_size: BATCH_SIZE.min(order.len()), ..Settings::default() };
+        let settings = Settings { batch_size: order.len().clamp(1, BATCH_SIZE), ..Settings::default() };
         let judged = match context {
             Some(context) => {
                 let engine = GpuEngine::new(context, model, data, settings)?;
@@ -111,7 +111,7 @@ pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
 pub fn is_network(path: &Path) -> bool {
     path.as_os_str() == BUILT_IN_NAME
         || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
-        || in_folder(path).is_some()
+        || [run::MODEL, run::CONFIG, run::LAST].iter().any(|name| run::resolve(path).join(name).is_file())
 }
 
 /// The network in the run's folder `path`.

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 const MOST_DRAWN: usize = 20;
 /// A file larger than this is no picture of a digit.
 const MOST_BYTES: u64 = 256 << 20;
+/// What its help says of `--device`: one picture takes less time than opening a GPU.
+const DEVICE: &str = "cpu, auto (a GPU if there is one), gpu, a number of `devices`, or a part of a device's name";
 /// Stands for stdin.
 const STDIN: &str = "-";
 
@@ -28,7 +30,7 @@ Examples:
 
 #[derive(clap::Args)]
 #[command(override_usage = "mnist-wgpu predict [OPTIONS] [MODEL] <IMAGE>...")]
-#[command(mut_arg("device", |device| device.default_value("cpu")))]
+#[command(mut_arg("device", |device| device.default_value("cpu").help(DEVICE)))]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// PNG or JPEG pictures of one digit each, folders of them, or - for stdin; before them, if it is not to be the built-in

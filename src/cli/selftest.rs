@@ -1,6 +1,6 @@
 //! `selftest`: whether this machine's device computes rightly.
 
-use super::device::{Choice, DeviceChoice, choose};
+use super::device::{Choice, DeviceChoice, choose, driver};
 use super::{Failure, print, tell};
 use mnist_wgpu::gpu::context::kind;
 use mnist_wgpu::gpu::{Adapters, Context, GpuError, Options, Variant};
@@ -8,6 +8,7 @@ use mnist_wgpu::parity::selftest::{Check, Outcome, checks};
 use mnist_wgpu::parity::{Compared, Fault, Gpu, Mismatch};
 use serde::Serialize;
 use std::time::Instant;
+use wgpu::AdapterInfo;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +37,10 @@ struct DeviceReport {
     device: String,
     backend: String,
     driver: String,
-    variant: String,
+    /// None where the device could not be opened, for the reason `error`.
+    variant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     passed: bool,
     seconds: f64,
     checks: Vec<CheckReport>,
@@ -80,11 +84,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let infos: Vec<_> = adapters.infos().collect();
     let all = arguments.device == DeviceChoice::Name("all".into());
-    let failed = |message: String| Failure::Failed(message.into());
     let indices: Vec<usize> = match all {
-        true if infos.is_empty() => return Err(failed(format!("no GPU: {}", Adapters::none_found()))),
+        true if infos.is_empty() => return Err(Failure::saying(format!("no GPU: {}", Adapters::none_found()))),
         true => (0..infos.len()).collect(),
-        false => match choose(&arguments.device, &infos).map_err(failed)?.0 {
+        false => match choose(&arguments.device, &infos).map_err(Failure::saying)?.0 {
             Choice::Cpu => return Err(cpu_is_the_measure()),
             Choice::Adapter(index) => vec![index],
         },
@@ -92,7 +95,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options { variant: arguments.variant, ..Options::default() };
     let mut reports = Vec::new();
     for index in indices {
-        reports.push(examine(pollster::block_on(adapters.open(index, options))?, arguments.json)?);
+        match pollster::block_on(adapters.open(index, options)) {
+            Ok(context) => reports.push(examine(context, arguments.json)?),
+            // The others are asked all the same.
+            Err(error) if all => {
+                tell(format_args!("{error}"));
+                reports.push(unopened(&infos[index], error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&reports)?))?;
@@ -102,8 +113,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     let others: Vec<_> = Variant::ALL.iter().map(Variant::to_string).collect();
-    Err(failed(format!(
-        "{} computes wrongly: its driver, or a kernel of this program on it, cannot be trusted. Update the driver; try the other \
+    Err(Failure::saying(format!(
+        "{} failed: its driver, or a kernel of this program on it, cannot be trusted. Update the driver; try the other \
          kernels (--variant {}); train with --device cpu meanwhile; and please report this output with that of `mnist-wgpu devices`",
         wrong.join(" and "),
         others.join(", ")
@@ -114,7 +125,20 @@ fn cpu_is_the_measure() -> Failure {
     let message = "the CPU path is what a GPU is held against here, so that there is nothing to hold it against: \
                    tests/gradients.rs and tests/golden check it in the source's `cargo test --release`. Name a GPU with --device; \
                    `mnist-wgpu devices` lists them";
-    Failure::Failed(message.into())
+    Failure::saying(message)
+}
+
+fn unopened(info: &AdapterInfo, error: String) -> DeviceReport {
+    DeviceReport {
+        device: info.name.clone(),
+        backend: info.backend.to_string(),
+        driver: driver(info),
+        variant: None,
+        error: Some(error),
+        passed: false,
+        seconds: 0.0,
+        checks: Vec::new(),
+    }
 }
 
 /// Runs every check on one device, printing a line for each as it ends unless `quiet`.
@@ -149,12 +173,12 @@ fn examine(context: Context, quiet: bool) -> Result<DeviceReport, Failure> {
             if right == total { &within } else { "" }
         ))?;
     }
-    let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_string();
     Ok(DeviceReport {
-        device: info.name,
+        device: info.name.clone(),
         backend: info.backend.to_string(),
-        driver,
-        variant: variant.to_string(),
+        driver: driver(&info),
+        variant: Some(variant.to_string()),
+        error: None,
         passed: right == total,
         seconds,
         checks: reports,

@@ -1,5 +1,6 @@
 //! Values of options: what they may be, and what is said of others.
 
+use mnist_wgpu::run::Training;
 use std::ops::RangeInclusive;
 
 pub fn whole<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
@@ -9,11 +10,11 @@ pub fn whole<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<
 }
 
 pub fn epochs(text: &str) -> Result<u32, String> {
-    whole(text, 1..=100_000)
+    whole(text, 1..=Training::MOST_EPOCHS.into())
 }
 
 pub fn batch_size(text: &str) -> Result<u32, String> {
-    whole(text, 1..=4096)
+    whole(text, 1..=Training::LARGEST_BATCH.into())
 }
 
 pub fn seed(text: &str) -> Result<u64, String> {

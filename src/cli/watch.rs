@@ -275,7 +275,8 @@ impl Meter {
             self.training = per_batch * all as f64;
         }
         let epoch = self.epoch.unwrap_or(self.training);
-        let after = self.epochs.saturating_sub(progress.epoch);
+        // After the last epoch comes the test, which is of none.
+        let after = if progress.epoch == 0 { 0 } else { self.epochs.saturating_sub(progress.epoch) };
         Speed {
             images_per_second: (images - self.before.0) as f64 / seconds,
             left: Duration::try_from_secs_f64(left).ok(),

@@ -229,6 +229,11 @@ pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Datase
         }
     };
     on_event(Event::Message("Drawing synthetic digits instead of MNIST."));
+    Ok(draw(reason))
+}
+
+/// The synthetic dataset; `reason` is why it is not MNIST.
+pub fn draw(reason: String) -> Dataset {
     let (train, test) = synthetic(TRAIN_COUNT, TEST_COUNT, SYNTHETIC_SEED);
-    Ok(Dataset { name: "synthetic".to_owned(), origin: Origin::Synthetic { reason }, train, test })
+    Dataset { name: "synthetic".to_owned(), origin: Origin::Synthetic { reason }, train, test }
 }

@@ -12,6 +12,14 @@ pub fn widest<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
+/// The vector instructions that [`widest`] takes and that matrix products go by: with others, sums round differently.
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    return if pulp::x86::V3::is_available() { "AVX2 and FMA" } else { "SSE2" };
+    #[cfg(not(target_arch = "x86_64"))]
+    std::env::consts::ARCH
+}
+
 /// `L` neighbouring elements, as one value.
 #[derive(Clone, Copy)]
 pub struct Lanes<T, const L: usize>(pub [T; L]);

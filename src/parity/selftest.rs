@@ -53,7 +53,7 @@ impl Check {
     }
 }
 
-/// Every check, the cheapest first.
+/// Every check: what is simple first, whole training steps last.
 pub fn checks() -> Vec<Check> {
     const N: usize = 32;
     let image = 28 * 28;

@@ -7,7 +7,7 @@ use crate::data::{COLS, PIXELS, ROWS};
 use crate::evaluation::Mistake;
 
 /// So many are shown.
-const MOST: usize = 40;
+pub const MOST: usize = 40;
 
 /// `mistakes.png`: the worst of `mistakes`, which begin with the worst.
 pub fn png(heading: Heading, mistakes: &[(Mistake, [u8; PIXELS])]) -> Result<Vec<u8>, ReportError> {

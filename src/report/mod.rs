@@ -55,6 +55,9 @@ pub struct Heading<'a> {
     pub warning: Option<&'a str>,
 }
 
+/// The files of a report.
+pub const FILES: [&str; 5] = ["curves.png", "confusion.png", "mistakes.png", "filters.png", "report.html"];
+
 /// A report that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -82,14 +85,14 @@ pub enum ReportError {
 /// A file that cannot be written is named. Nothing is written before everything is drawn.
 pub fn write(folder: &Path, material: &Material) -> Result<(), ReportError> {
     let heading = Heading { title: material.title, warning: material.warning };
-    let written = [
-        ("curves.png", curves::png(heading, material.history)?),
-        ("confusion.png", confusion::png(heading, material.confusion)?),
-        ("mistakes.png", mistakes::png(heading, material.mistakes)?),
-        ("filters.png", filters::png(heading, material.filters)?),
-        ("report.html", page::html(material)?.into_bytes()),
+    let drawn = [
+        curves::png(heading, material.history)?,
+        confusion::png(heading, material.confusion)?,
+        mistakes::png(heading, material.mistakes)?,
+        filters::png(heading, material.filters)?,
+        page::html(material)?.into_bytes(),
     ];
-    for (name, bytes) in written {
+    for (name, bytes) in FILES.iter().zip(drawn) {
         let path = folder.join(name);
         files::replace(&path, &bytes).map_err(|source| ReportError::Write { path, source })?;
     }

@@ -13,6 +13,35 @@ fn eval_gives_the_test_line_that_train_printed() {
 }
 
 #[test]
+fn json_holds_the_figures_of_each_class_and_the_confusion_matrix() {
+    let (path, ended) = trained();
+    let eval =
+        run(program(tempdir().unwrap().path()).arg("eval").arg(path).args(["--device", "cpu", "--json"])).expect(0, &[]);
+    let report: serde_json::Value = serde_json::from_str(&eval.stdout).unwrap();
+    assert_eq!((report["split"].as_str(), report["images"].as_u64()), (Some("test"), Some(10_000)));
+    let accuracy = report["accuracy"].as_f64().unwrap();
+    assert!(ended.last_line().ends_with(&format!("{accuracy:.6}")), "{accuracy}");
+    let counts = |truth: usize, guess: usize| report["confusion"][truth][guess].as_u64().unwrap();
+    let all: u64 = (0..100).map(|i| counts(i / 10, i % 10)).sum();
+    let right: u64 = (0..10).map(|class| counts(class, class)).sum();
+    assert_eq!((all, right), (10_000, (accuracy * 1e4).round() as u64));
+    let recall = counts(7, 7) as f64 / (0..10).map(|guess| counts(7, guess)).sum::<u64>() as f64;
+    assert_eq!(report["classes"][7]["recall"].as_f64(), Some(recall));
+}
+
+#[test]
+fn the_validation_images_are_those_of_the_run() {
+    let (path, ended) = trained();
+    let eval = run(program(tempdir().unwrap().path()).arg("eval").arg(path).args(["--device", "cpu", "--split", "val"]));
+    let figures = |text: &str| -> Vec<f64> { text.split([' ', ':']).filter_map(|word| word.parse().ok()).collect() };
+    let found = figures(eval.expect(0, &[]).first_line());
+    // The best of the two epochs is the network that was kept.
+    let lines = ended.stdout.lines().filter(|line| line.starts_with("Val loss"));
+    let best = lines.map(figures).max_by(|a, b| a[1].total_cmp(&b[1])).unwrap();
+    assert!((found[0] - best[0]).abs() < 2e-6 && found[1] == best[1], "{found:?} {best:?}");
+}
+
+#[test]
 fn eval_on_a_gpu_agrees_with_the_cpu() {
     let (path, ended) = trained();
     let eval = run(program(tempdir().unwrap().path()).arg("eval").arg(path).args(["--device", "gpu"]));

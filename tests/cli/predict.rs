@@ -18,7 +18,7 @@ fn digit(name: &str) -> PathBuf {
 }
 
 fn predict() -> Command {
-    let mut command = program(&std::env::temp_dir());
+    let mut command = program(Path::new(env!("CARGO_TARGET_TMPDIR")));
     command.arg("predict").env("NO_COLOR", "1");
     command
 }

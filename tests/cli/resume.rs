@@ -57,6 +57,8 @@ fn a_run_interrupted_in_the_middle_of_an_epoch_goes_on_to_the_same_bits() {
     std::thread::sleep(std::time::Duration::from_millis(40));
     running.interrupt();
     running.end().expect(130, &["Stopping", "train --resume parts"]);
+    let position = checkpoint::load(&folder.path().join("parts/last.safetensors")).unwrap().resume.unwrap().position;
+    assert!(position.epochs == 0 && (1..30).contains(&position.batches), "not in the middle: {position:?}");
     let resumed = run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &[]);
     assert!(!resumed.stderr.contains("another device"), "{}", resumed.stderr);
     assert_same_run(folder.path(), "whole", "parts");
@@ -116,6 +118,47 @@ fn what_cannot_be_resumed_is_named() {
     copy("done", &[]);
     let fewer = run(program(folder.path()).args(["train", "--resume", "done", "--epochs", "1"]));
     fewer.expect(2, &["--epochs 1", "2 epochs already"]);
+}
+
+#[test]
+fn a_run_whose_best_network_is_gone_is_told_before_it_trains() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    fs::remove_file(folder.path().join("run/model.safetensors")).unwrap();
+    let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2"]));
+    assert_eq!(ended.expect(1, &["run/model.safetensors"]).stdout, "");
+}
+
+#[test]
+fn settings_out_of_bounds_in_a_config_are_named() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    let config = folder.path().join("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    for (good, bad) in
+        [("batch_size = 100", "batch_size = 0"), ("dropout = 0.5", "dropout = 1.5"), ("epochs = 1", "epochs = 0")]
+    {
+        assert!(text.contains(good), "{text}");
+        fs::write(&config, text.replace(good, bad)).unwrap();
+        let name = good.split(' ').next().unwrap();
+        run(program(folder.path()).args(["train", "--resume", "run"])).expect(1, &["config.toml", name, "out of bounds"]);
+    }
+}
+
+#[test]
+fn a_run_on_a_device_that_is_not_here_asks_for_another_and_remembers_it() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    let config = folder.path().join("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("name = \"cpu\"", "name = \"GeForce 256\"\nbackend = \"vulkan\"")).unwrap();
+    let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2"]));
+    ended.expect(1, &["the run was on GeForce 256", "--device", "cpu"]);
+    let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2", "--device", "cpu"]));
+    ended.expect(0, &["another device"]);
+    let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(page.contains("GeForce 256") && page.contains("Taken up again"), "both devices are on the page");
+    run(program(folder.path()).args(["train", "--resume", "run"])).expect(0, &["Device: the CPU"]);
 }
 
 #[test]

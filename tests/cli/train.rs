@@ -14,6 +14,58 @@ fn training_prints_the_notebooks_lines_to_stdout_and_nothing_else() {
 }
 
 #[test]
+fn a_run_leaves_its_network_settings_figures_and_report() {
+    let (path, _) = trained();
+    let (pictures, tables) =
+        (["confusion.png", "curves.png", "filters.png", "mistakes.png"], ["config.toml", "metrics.csv"]);
+    let networks = ["last.safetensors", "model.safetensors"];
+    let mut expected = [&pictures[..], &tables, &networks, &["report.html"]].concat();
+    expected.sort();
+    assert_eq!(files(path), expected);
+    for picture in pictures {
+        assert!(fs::read(path.join(picture)).unwrap().starts_with(b"\x89PNG"), "{picture}");
+    }
+    let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+    assert!(read("report.html").contains(NOT_MNIST) && read("report.html").contains("two epochs"));
+    assert_eq!(read("metrics.csv").lines().count(), 3);
+    for part in ["epochs = 2", "batch_size = 100", "name = \"synthetic\"", "sha256 = ", "name = \"cpu\"", "wgpu 30."] {
+        assert!(read("config.toml").contains(part), "{part}: {}", read("config.toml"));
+    }
+}
+
+#[test]
+fn force_replaces_a_run_whole_and_nothing_that_is_not_a_runs() {
+    let folder = tempdir().unwrap();
+    let train = |arguments: &[&str]| {
+        let data = data_folder().to_str().unwrap();
+        run(program(folder.path()).args(SHORT).args(["--epochs", "1", "--data-dir", data, "--out", "run"]).args(arguments))
+    };
+    train(&["--tensorboard"]).expect(0, &[]);
+    let events = |folder: &std::path::Path| files(folder).into_iter().filter(|name| name.contains("tfevents")).count();
+    let path = folder.path().join("run");
+    assert_eq!(events(&path), 1);
+    fs::write(path.join("notes.txt"), "mine").unwrap();
+    train(&[]).expect(1, &["holds a run already", "--resume", "--force"]);
+    let ended = train(&["--force", "--quiet"]).expect(0, &[]);
+    assert!(ended.stderr.is_empty(), "--quiet: {}", ended.stderr);
+    assert_eq!(masked(&ended.stdout), [EPOCH, TEST, "\n"].concat());
+    assert_eq!(events(&path), 0, "an older run's curves were left");
+    assert_eq!(fs::read_to_string(path.join("notes.txt")).unwrap(), "mine");
+
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("config.toml"), "[server]\nport = 80\n").unwrap();
+    let ended = run(program(folder.path()).args(SHORT).args(["--out", "other", "--force"]));
+    ended.expect(1, &["other", "config.toml that is no run's"]);
+    assert_eq!(files(&other), ["config.toml"]);
+}
+
+#[test]
+fn a_dashboard_without_a_terminal_is_refused() {
+    run_alone(&["train", "--tui"]).expect(2, &["--tui", "terminal"]);
+}
+
+#[test]
 fn figures_are_those_of_a_network_that_learns() {
     let (_, ended) = trained();
     let all: Vec<f64> =

@@ -4,7 +4,7 @@ mod report;
 mod session;
 
 use super::dataset::{load, load_again};
-use super::device::{self, DeviceArguments, DeviceChoice};
+use super::device::{self, DeviceArguments};
 use super::output::note;
 use super::watch::{self, WatchArguments};
 use super::{Failure, tell, values, version};
@@ -12,10 +12,11 @@ use mnist_wgpu::checkpoint::{self, Checkpoint, CheckpointError};
 use mnist_wgpu::cpu::CpuEngine;
 use mnist_wgpu::data::{CLASSES, COLS, Dataset, Origin, ROWS, split};
 use mnist_wgpu::engine::{Settings, State, Work};
-use mnist_wgpu::gpu::{Context, GpuEngine, Variant, drive};
+use mnist_wgpu::gpu::{Context, GpuEngine, drive};
+use mnist_wgpu::history;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::ops::sgd::Sgd;
-use mnist_wgpu::run::{self, Config, Run, RunError};
+use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
 use mnist_wgpu::train::Position;
 use session::{Options, Session};
 use std::path::{Path, PathBuf};
@@ -143,15 +144,20 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     }
     check_split(&data, &training)?;
 
-    let config = Config { training, data: described(&data), device: device::describe(context.as_ref()), program: program() };
-    run.create(&config)?;
-    if let Err(error) = run.point_latest() {
-        tell(format_args!("Note: {error}")); // a convenience, not worth a run
-    }
+    let device = device::describe(context.as_ref());
+    let config = Config { training, data: described(&data), device, program: program(), resumed: Vec::new() };
     let parameters = model.init(config.training.seed);
     let state = State { velocity: vec![0.0; parameters.len()], parameters };
-    let session = Session::new(run, config, &model, &data, Position::default(), &arguments.options())?;
-    on_device(context.as_ref(), session, &state)
+    let settings = settings_of(&config.training);
+    // An earlier run is not touched before the device is known to be able to train.
+    let session = || {
+        run.create(&config, arguments.force)?;
+        if let Err(error) = run.point_latest() {
+            tell(format_args!("Note: {error}")); // a convenience, not worth a run
+        }
+        Session::new(run, config, &model, &data, Position::default(), &arguments.options())
+    };
+    on_device(context.as_ref(), (&model, &data, settings), session, &state)
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
@@ -185,35 +191,59 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         return Err(Failure::Usage(message));
     }
 
+    check_best(&run, &position)?;
+
     watch::catch_interrupts()?;
-    let context = device::open(&device_again(&arguments.device, &config.device)?)?;
-    let now = device::describe(context.as_ref());
-    if now != config.device {
-        tell("      The run began on another device or driver: it goes on well, but not to the same bits.");
+    let context = device::open_again(&arguments.device, config.device_now())?;
+    let now = Resumed { epochs: position.epochs, device: device::describe(context.as_ref()), program: program() };
+    if now.device != *config.device_now() {
+        tell("      The run was on another device or driver: it goes on well, but not to the same bits.");
+    } else if now.program.version != config.program_now().version {
+        tell("      The run was begun by another version of this program: it may not go on to the same bits.");
     }
+    config.resumed.push(now);
     let data = load_again(arguments.data_dir.clone(), &config.data)?;
     if watch::interrupted() {
         return Err(Failure::Interrupted("interrupted; the run is as it was".into()));
     }
     check_split(&data, &config.training)?;
 
-    let session = Session::new(run, config, &model, &data, position, &arguments.options())?;
-    session.keep_config()?;
-    on_device(context.as_ref(), session, &State { parameters, velocity })
+    let settings = settings_of(&config.training);
+    let session = || {
+        run.write_config(&config)?;
+        Session::new(run, config, &model, &data, position, &arguments.options())
+    };
+    on_device(context.as_ref(), (&model, &data, settings), session, &State { parameters, velocity })
 }
 
-fn on_device(context: Option<&Context>, session: Session, state: &State) -> Result<(), Failure> {
-    let settings = settings_of(session.training());
+/// Checks, before the rest is trained, that the best network so far is where it was kept.
+fn check_best(run: &Run, position: &Position) -> Result<(), Failure> {
+    let rows = run.history(position.epochs)?;
+    let Some(best) = history::best(&rows) else { return Ok(()) };
+    let path = run.path(run::MODEL);
+    let kept = checkpoint::load(&path)?.info.map(|info| info.epoch);
+    // A run that was killed between two saves has the network of an epoch that it will do again.
+    if kept == Some(best.epoch) || kept == Some(position.epochs + 1) {
+        return Ok(());
+    }
+    let problem = format!("expected the network of epoch {}, the best by {}", best.epoch, run::METRICS);
+    Err(RunError::Content { path, problem }.into())
+}
+
+/// Makes the engine, then the session, and runs it.
+fn on_device<'a>(
+    context: Option<&Context>,
+    (model, data, settings): (&Model, &'a Dataset, Settings),
+    session: impl FnOnce() -> Result<Session<'a>, Failure>,
+    state: &State,
+) -> Result<(), Failure> {
     match context {
         Some(context) => {
             note("Preparing the GPU: compiling kernels, uploading images.");
-            let engine = GpuEngine::new(context, session.model, session.data, settings)?;
-            drive::block_on(context, session.run(engine, state))
+            let engine = GpuEngine::new(context, model, data, settings)?;
+            drive::block_on(context, session()?.run(engine, state))
         }
-        None => pollster::block_on(async {
-            let engine = CpuEngine::new(session.model, session.data, settings);
-            session.run(engine, state).await
-        }),
+        None => pollster::block_on(session()?.run(CpuEngine::new(model, data, settings), state)),
     }
 }
 
@@ -263,22 +293,6 @@ fn program() -> run::Program {
     let now = jiff::Timestamp::now();
     let started = now.round(jiff::Unit::Second).unwrap_or(now).to_string();
     run::Program { version: version::version().into(), started }
-}
-
-/// The device that the user names, or else the one that the run was on.
-fn device_again(asked: &DeviceArguments, before: &run::Device) -> Result<DeviceArguments, Failure> {
-    let mut again = asked.clone();
-    if again.device.is_none() {
-        again.device = Some(match before.name.as_str() {
-            "cpu" => DeviceChoice::Cpu,
-            name => DeviceChoice::Name(name.to_lowercase()),
-        });
-        if again.variant.is_none() {
-            let variant = before.variant.as_deref().map(str::parse::<Variant>).transpose();
-            again.variant = variant.map_err(|error| Failure::saying(format!("{}: variant: {error}", run::CONFIG)))?;
-        }
-    }
-    Ok(again)
 }
 
 /// A folder that is not there yet: today's date and a name that one can remember and say.

@@ -7,11 +7,8 @@ use mnist_wgpu::data::{Dataset, PIXELS};
 use mnist_wgpu::evaluation::{Confusion, Judged, worst_mistakes};
 use mnist_wgpu::history::Row;
 use mnist_wgpu::model::Model;
-use mnist_wgpu::report::{self, Filters, Material, ReportError};
-use mnist_wgpu::run::{Config, Run};
-
-/// Digits shown of those judged wrong.
-const MISTAKES: usize = 40;
+use mnist_wgpu::report::{self, Filters, Material, ReportError, mistakes};
+use mnist_wgpu::run::{Config, Device, Run};
 
 /// Draws the pictures and writes the page into the run's folder. `network` is what `judged` the test images of `data`.
 pub fn write(
@@ -23,8 +20,8 @@ pub fn write(
     judged: &Judged,
 ) -> Result<(), ReportError> {
     let image = |place: usize| std::array::from_fn(|pixel| data.test.pixels[place * PIXELS + pixel]);
-    let worst = worst_mistakes(&judged.logits, &data.test.labels, MISTAKES);
-    let mistakes: Vec<_> = worst.into_iter().map(|mistake| (mistake, image(mistake.place))).collect();
+    let worst = worst_mistakes(&judged.logits, &data.test.labels, mistakes::MOST);
+    let worst: Vec<_> = worst.into_iter().map(|mistake| (mistake, image(mistake.place))).collect();
     let filters = network.model.parameters().first().and_then(|kernels| {
         let shape = kernels.shape.clone().try_into().ok()?;
         Some(Filters { shape, weights: &network.parameters[kernels.range.clone()] })
@@ -37,7 +34,7 @@ pub fn write(
         test_loss: judged.totals.loss(),
         test_accuracy: judged.totals.accuracy(),
         confusion: &Confusion::of(&judged.logits, &data.test.labels),
-        mistakes: &mistakes,
+        mistakes: &worst,
         filters,
     };
     report::write(&run.folder, &material)
@@ -45,11 +42,14 @@ pub fn write(
 
 /// What the page says of settings, data and device: names and values, in the order in which they are shown.
 fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
-    let Config { training, data, device, program } = config;
+    let Config { training, data, program, .. } = config;
+    let device = |device: &Device| {
+        let known = [Some(&device.name), device.backend.as_ref(), device.driver.as_ref(), device.variant.as_ref()];
+        known.into_iter().flatten().cloned().collect::<Vec<_>>().join(", ")
+    };
     let layers: Vec<String> = model.layers().iter().map(ToString::to_string).collect();
     let momentum = if training.nesterov { "Nesterov momentum" } else { "momentum" };
     let images = |count| thousands(count) + " images";
-    let known = [Some(&device.name), device.backend.as_ref(), device.driver.as_ref()].into_iter().flatten();
     let mut facts = vec![
         ("Network", layers.join(" ")),
         ("Parameters", thousands(model.parameter_count())),
@@ -57,15 +57,18 @@ fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
         ("Batch size", training.batch_size.to_string()),
         ("Epochs", training.epochs.to_string()),
         ("Seed", training.seed.to_string()),
-        ("Held out for validation", format!("{}%", 100.0 * training.val_fraction)),
+        ("Held out for validation", format!("{}%", (100.0 * training.val_fraction) as f32)),
         ("Data set", data.name.clone()),
         ("Training and validation", images(data.training_images)),
         ("Test", images(data.test_images)),
         ("SHA-256 of the data", data.sha256.clone()),
-        ("Device", known.cloned().collect::<Vec<_>>().join(", ")),
+        ("Device", device(&config.device)),
+        ("Program", format!("mnist-wgpu {}", program.version)),
+        ("Started", program.started.clone()),
     ];
-    facts.extend(device.variant.as_ref().map(|variant| ("Kernels", format!("the {variant} variant"))));
-    facts.push(("Program", format!("mnist-wgpu {}", program.version)));
-    facts.push(("Started", program.started.clone()));
+    facts.extend(config.resumed.iter().map(|resumed| {
+        let (when, after, on) = (&resumed.program.started, resumed.epochs, device(&resumed.device));
+        ("Taken up again", format!("{when}, after epoch {after}, on {on}, by mnist-wgpu {}", resumed.program.version))
+    }));
     facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }

@@ -11,7 +11,7 @@ use mnist_wgpu::engine::{Engine, Set, State, Work};
 use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::model::Model;
-use mnist_wgpu::run::{self, Config, Run, RunError};
+use mnist_wgpu::run::{self, Config, Run};
 use mnist_wgpu::tensorboard::{EventWriter, TensorBoardError};
 use mnist_wgpu::train::{self, EpochReport, Observer, Position, Progress, TrainError, fit};
 use std::error::Error;
@@ -29,8 +29,8 @@ pub struct Options<'a> {
 pub struct Session<'a> {
     run: Run,
     config: Config,
-    pub model: &'a Model,
-    pub data: &'a Dataset,
+    model: &'a Model,
+    data: &'a Dataset,
     /// How far the last checkpoint is.
     position: Position,
     checkpoint_every: Option<usize>,
@@ -53,7 +53,7 @@ impl<'a> Session<'a> {
         let events = if options.tensorboard { Some(EventWriter::create(&run.folder)?) } else { None };
         let watched = watch::Run {
             name: run.name(),
-            device: config.device.name.clone(),
+            device: config.device_now().name.clone(),
             dataset: data.name.clone(),
             synthetic: is_synthetic(data),
             epochs: config.training.epochs,
@@ -64,19 +64,16 @@ impl<'a> Session<'a> {
         Ok(Self { run, config, model, data, position, checkpoint_every, rows, watch, events })
     }
 
-    pub fn training(&self) -> &run::Training {
+    fn training(&self) -> &run::Training {
         &self.config.training
-    }
-
-    pub fn keep_config(&self) -> Result<(), RunError> {
-        self.run.write_config(&self.config)
     }
 
     /// Trains from `state`, which belongs to the session's position, to the end, tests the best network and reports.
     pub async fn run<E: Engine>(mut self, engine: E, state: &State) -> Result<(), Failure> {
         let result = self.train_and_test(engine, state).await;
-        self.watch.finish()?;
-        result
+        let finished = self.watch.finish();
+        result?;
+        Ok(finished?)
     }
 
     async fn train_and_test<E: Engine>(&mut self, mut engine: E, state: &State) -> Result<(), Failure> {
@@ -99,10 +96,14 @@ impl<'a> Session<'a> {
         let best = checkpoint::load(&self.run.path(run::MODEL))?;
         let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
+        let reported = report::write(&self.run, &self.config, self.data, &self.rows, &best, &judged);
         print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", totals.loss(), totals.accuracy()))
             .map_err(|error| self.explain(TrainError::Observer(error.into())))?;
-        report::write(&self.run, &self.config, self.data, &self.rows, &best, &judged)?;
-        tell(format_args!("Saved as {folder}: report.html shows how it went."));
+        reported.map_err(|error| {
+            let how = format!("{folder} holds the network; `train --resume` makes its report again");
+            Failure::saying(format!("{error}; {how}"))
+        })?;
+        note(format_args!("Saved as {folder}: report.html shows how it went."));
         if is_synthetic(self.data) {
             tell("This network was trained and tested on SYNTHETIC digits.");
             warn_if_synthetic(self.data);
@@ -115,7 +116,7 @@ impl<'a> Session<'a> {
         let velocity = vec![0.0; best.parameters.len()];
         engine.set_state(&State { parameters: best.parameters.clone(), velocity })?;
         if let Some(best) = history::best(&self.rows).filter(|best| best.epoch < self.training().epochs) {
-            tell(format_args!("Epoch {} was the best by validation: its network is kept and tested.", best.epoch));
+            note(format_args!("Epoch {} was the best by validation: its network is kept and tested.", best.epoch));
         }
         let order: Vec<u32> = (0..self.data.test.len() as u32).collect();
         let judged = judge(engine, Set::Test, &order, self.training().batch_size as usize, self).await;
@@ -125,21 +126,27 @@ impl<'a> Session<'a> {
 
     /// An early end, with what it means for the run.
     fn explain(&self, error: TrainError) -> Failure {
-        let folder = self.run.folder.display();
+        let folder = self.run.folder.display().to_string();
+        let can_resume = self.run.path(run::LAST).exists();
         let kept = match (self.rows.last(), self.position.batches) {
-            (None, 0) => "nothing was saved yet".to_string(),
+            (None, 0) if can_resume => "nothing was trained yet".to_string(),
+            (None, 0) => "nothing was saved".to_string(),
             (None, batches) => format!("{folder} holds the network after {batches} batches"),
             (Some(row), 0) => format!("{folder} holds the network after epoch {}", row.epoch),
             (Some(row), batches) => format!("{folder} holds the network after {batches} batches of epoch {}", row.epoch + 1),
         };
+        let quoted = if folder.contains(char::is_whitespace) { format!("\"{folder}\"") } else { folder };
+        let on = match can_resume {
+            true => format!(". Go on with it by: mnist-wgpu train --resume {quoted}"),
+            false => String::new(),
+        };
         match error {
-            TrainError::Interrupted { epoch } => {
-                let when = if epoch == 0 { "before the test".to_string() } else { format!("in epoch {epoch}") };
-                let on = format!("Go on with it by: mnist-wgpu train --resume {folder}");
-                Failure::Interrupted(format!("interrupted {when}; {kept}. {on}"))
-            }
+            TrainError::Interrupted { epoch: 0 } => Failure::Interrupted(format!("interrupted before the test; {kept}{on}")),
+            TrainError::Interrupted { epoch } => Failure::Interrupted(format!("interrupted in epoch {epoch}; {kept}{on}")),
             TrainError::TooFewImages { .. } => Failure::Usage(error.to_string()),
-            error => Failure::Failed(format!("{error}; {kept}").into()),
+            TrainError::Diverged { epoch: 0, .. } => Failure::saying("the best network's outputs are not finite numbers"),
+            TrainError::Diverged { .. } => Failure::saying(format!("{error}; {kept}")), // to go on would end there again
+            error => Failure::saying(format!("{error}; {kept}{on}")),
         }
     }
 
