@@ -293,10 +293,11 @@ const LATEST: &str = "latest";
 
 /// The folder that `path` means: itself, or where it is a file that [`Run::point_latest`] wrote, the folder it names.
 pub fn resolve(path: &Path) -> PathBuf {
-    if path.file_name().is_some_and(|name| name == LATEST) && path.is_file() {
-        if let (Some(parent), Ok(name)) = (path.parent(), std::fs::read_to_string(path)) {
-            return parent.join(name.trim());
-        }
+    if path.file_name().is_some_and(|name| name == LATEST)
+        && path.is_file()
+        && let (Some(parent), Ok(name)) = (path.parent(), std::fs::read_to_string(path))
+    {
+        return parent.join(name.trim());
     }
     path.into()
 }

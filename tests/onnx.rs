@@ -1,6 +1,5 @@
 //! What is exported as ONNX computes the same logits in a runtime that is not ours. (`tests/golden/check_onnx.py` asks onnxruntime.)
 
-#[allow(dead_code)]
 mod common;
 
 use common::engines::dataset;

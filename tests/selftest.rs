@@ -1,6 +1,5 @@
 //! A self-test finds a kernel that computes wrongly, and names it, what it wrote and where.
 
-#[allow(dead_code)]
 mod common;
 
 use mnist_wgpu::gpu::{GpuError, Planner};

@@ -139,7 +139,7 @@ pub fn find(asked: &DeviceChoice) -> Result<Found, Failure> {
         _ => Some(pollster::block_on(Adapters::find())),
     };
     let infos: Vec<_> = adapters.iter().flat_map(Adapters::infos).collect();
-    let (choice, line) = choose(asked, &infos).map_err(|message| Failure::saying(message))?;
+    let (choice, line) = choose(asked, &infos).map_err(Failure::saying)?;
     Ok(Found { choice, line, adapters })
 }
 

@@ -72,7 +72,7 @@ struct Cpu {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let adapters = pollster::block_on(Adapters::find());
     let infos: Vec<_> = adapters.infos().collect();
-    let (auto, _) = choose(&DeviceChoice::Auto, &infos).map_err(|message| Failure::Failed(message.into()))?;
+    let (auto, _) = choose(&DeviceChoice::Auto, &infos).map_err(Failure::saying)?;
     let device = match auto {
         Choice::Cpu => "cpu".to_string(),
         Choice::Adapter(index) => index.to_string(),
