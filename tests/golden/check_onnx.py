@@ -63,8 +63,8 @@ def loss_and_correct(logits, labels):
 
 def evaluate(program, checkpoint, folder, device):
     command = [program, "eval", checkpoint, "--data-dir", folder, "--device", device]
-    line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    match = re.fullmatch(r"Loss on test set:(\S+) Accuracy on test set: (\S+)\n", line)
+    line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.partition("\n")[0]
+    match = re.fullmatch(r"Loss on test set:(\S+) Accuracy on test set: (\S+)", line)
     if not match:
         sys.exit(f"{command}: not a test line: {line!r}")
     return float(match[1]), float(match[2])
