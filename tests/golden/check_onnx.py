@@ -11,7 +11,6 @@ the accuracy exactly, but for images whose two best logits are closer than round
 
 import argparse
 import gzip
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from safetensors.numpy import load_file
+
+import ours
 
 ROUNDINGS = 48
 EPS = np.finfo(np.float32).eps / 2
@@ -61,15 +62,6 @@ def loss_and_correct(logits, labels):
     return (normaliser - logits[np.arange(len(labels)), labels]).mean(), right, close
 
 
-def evaluate(program, checkpoint, folder, device):
-    command = [program, "eval", checkpoint, "--data-dir", folder, "--device", device]
-    line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.partition("\n")[0]
-    match = re.fullmatch(r"Loss on test set:(\S+) Accuracy on test set: (\S+)", line)
-    if not match:
-        sys.exit(f"{command}: not a test line: {line!r}")
-    return float(match[1]), float(match[2])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a network of the classic layers, saved by `train`")
@@ -107,7 +99,7 @@ def main():
     loss, correct, close = loss_and_correct(logits["test images"], labels)
     print(f"onnxruntime    loss {loss:.8f}  accuracy {correct / len(labels):.6f}  ({close} images too close to call)")
     for device in arguments.device:
-        our_loss, our_accuracy = evaluate(arguments.program, arguments.checkpoint, arguments.data, device)
+        our_loss, our_accuracy = ours.evaluate(arguments.program, arguments.checkpoint, arguments.data, device)
         off = abs(our_loss - loss)
         # `not (<=)`, so that NaN fails.
         bad_loss = not (off <= LOSS_BOUND * max(1, abs(loss)))

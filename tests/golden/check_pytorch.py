@@ -12,8 +12,6 @@ Exit code 1 if they do not.
 
 import argparse
 import gzip
-import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+import ours
 
 LOSS_BOUND = 1e-4
 # Two logits closer than this, relative to the largest, may change places in float32.
@@ -59,22 +59,13 @@ def evaluate(net, images, labels):
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).sum().item(), close
 
 
-def ours(program, checkpoint, folder, device):
-    command = [program, "eval", checkpoint, "--data-dir", folder, "--device", device]
-    line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.partition("\n")[0]
-    match = re.fullmatch(r"Loss on test set:(\S+) Accuracy on test set: (\S+)", line)
-    if not match:
-        sys.exit(f"{command}: not a test line: {line!r}")
-    return float(match[1]), float(match[2])
-
-
 def compare(what, net, checkpoint, arguments):
     images, labels = test_set(arguments.data)
     loss, correct, close = evaluate(net, images, labels)
     print(f"{what}\n  PyTorch      loss {loss:.8f}  accuracy {correct / len(labels):.6f}  ({close} images too close to call)")
     agree = True
     for device in arguments.device:
-        our_loss, our_accuracy = ours(arguments.program, checkpoint, arguments.data, device)
+        our_loss, our_accuracy = ours.evaluate(arguments.program, checkpoint, arguments.data, device)
         off = abs(our_loss - loss)
         # `not (<=)`, so that NaN fails.
         bad_loss = not (off <= LOSS_BOUND * max(1, abs(loss)))
