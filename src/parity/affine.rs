@@ -51,6 +51,14 @@ pub struct Mirror {
     pub d_bias: Vec<f64>,
 }
 
+impl Mirror {
+    /// Of these shapes, each number NaN.
+    fn unwritten(x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Self {
+        let like = |shape: &[f64]| vec![f64::NAN; shape.len()];
+        Self { y: like(d_y), d_x: like(x), d_weight: like(weight), d_bias: like(bias) }
+    }
+}
+
 /// How many terms are summed for one element of each result.
 pub struct Terms {
     pub y: usize,
@@ -82,12 +90,7 @@ impl Affine for Conv2d {
     }
 
     fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror {
-        let mut m = Mirror {
-            y: vec![f64::NAN; d_y.len()],
-            d_x: vec![f64::NAN; x.len()],
-            d_weight: vec![f64::NAN; weight.len()],
-            d_bias: vec![f64::NAN; bias.len()],
-        };
+        let mut m = Mirror::unwritten(x, weight, bias, d_y);
         conv2d::cpu::forward(self, x, weight, bias, &mut m.y);
         conv2d::cpu::backward_input(self, weight, d_y, &mut m.d_x);
         conv2d::cpu::backward_params(self, x, d_y, &mut m.d_weight, &mut m.d_bias);
@@ -109,12 +112,7 @@ impl Affine for Linear {
     }
 
     fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror {
-        let mut m = Mirror {
-            y: vec![f64::NAN; d_y.len()],
-            d_x: vec![f64::NAN; x.len()],
-            d_weight: vec![f64::NAN; weight.len()],
-            d_bias: vec![f64::NAN; bias.len()],
-        };
+        let mut m = Mirror::unwritten(x, weight, bias, d_y);
         linear::cpu::forward(self, x, weight, bias, &mut m.y);
         linear::cpu::backward_input(self, weight, d_y, &mut m.d_x);
         linear::cpu::backward_params(self, x, d_y, &mut m.d_weight, &mut m.d_bias);
