@@ -182,15 +182,11 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         .into());
     }
     config.training.epochs = arguments.epochs.unwrap_or(config.training.epochs);
-    let position_epochs = position.epochs;
-    if config.training.epochs < position_epochs {
-        let message = format!(
-            "`--epochs {}`: the run has {position_epochs} epochs already; give at least as many",
-            config.training.epochs
-        );
+    let (epochs, done) = (config.training.epochs, position.epochs);
+    if epochs < done {
+        let message = format!("`--epochs {epochs}`: the run has {done} epochs already; give at least as many");
         return Err(Failure::Usage(message));
     }
-
     check_best(&run, &position)?;
 
     watch::catch_interrupts()?;
