@@ -34,6 +34,7 @@ const GROUP: u32 = 64u;      // invocations of a workgroup; LANES where that is 
 const C_LANES: u32 = 8u;     // in backward_params: along the input channels
 const SLICES: u32 = 32u;     // and along the batch's windows
 const PARAM_LANES: u32 = 1u; // invocations that share what they load; divides PARAM_TILE, equals C_LANES if more than 1
+const TEXELS: u32 = 0u;      // texels in a row of the textures through which buffers are read; 0: not through textures
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;               // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C, 3, 3)
@@ -53,22 +54,127 @@ fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 // `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 
-// x[n, c, row - P, column - P], 0 outside. An unsigned row above the image wraps to a large one.
-fn padded_x(plane: u32, row: u32, column: u32) -> f32 {
-    let r = row - PADDING;
-    let k = column - PADDING;
-    if ((PADDING == 0u && pooled_width() % WINDOWS == 0u) || (r < HEIGHT && k < WIDTH)) {
-        return x[(plane * HEIGHT + r) * WIDTH + k];
+// What is read of the buffers. The host puts texture loads here where TEXELS is more than 0; only there the kernels call those that
+// load four neighbours at once, number 4 i to 4 i + 3.
+fn x_at(i: u32) -> f32 { return x[i]; }
+fn x_four(i: u32) -> vec4f { return vec4f(x[4u * i], x[4u * i + 1u], x[4u * i + 2u], x[4u * i + 3u]); }
+fn weight_at(i: u32) -> f32 { return weight[i]; }
+fn weight_four(i: u32) -> vec4f { return vec4f(weight[4u * i], weight[4u * i + 1u], weight[4u * i + 2u], weight[4u * i + 3u]); }
+fn winner_at(i: u32) -> u32 { return winner[i]; }
+fn winner_four(i: u32) -> vec4u { return vec4u(winner[4u * i], winner[4u * i + 1u], winner[4u * i + 2u], winner[4u * i + 3u]); }
+fn d_y_at(i: u32) -> f32 { return d_y[i]; }
+fn d_y_four(i: u32) -> vec4f { return vec4f(d_y[4u * i], d_y[4u * i + 1u], d_y[4u * i + 2u], d_y[4u * i + 3u]); }
+
+// Neighbouring elements begin anywhere in the first of the texels that hold them: number `start` % 4.
+const FOURS: u32 = 5u;
+alias Fours = array<vec4u, FOURS>;
+fn from_start(texels: Fours, start: u32) -> array<u32, 4u * FOURS> {
+    var fours = texels;
+    for (var h = 0u; h < FOURS - 1u; h++) {
+        fours[h] = select(fours[h], vec4u(fours[h].zw, fours[h + 1u].xy), (start & 2u) != 0u);
     }
-    return 0.0;
+    for (var h = 0u; h < FOURS - 1u; h++) {
+        fours[h] = select(fours[h], vec4u(fours[h].yzw, fours[h + 1u].x), (start & 1u) != 0u);
+    }
+    var values: array<u32, 4u * FOURS>;
+    for (var k = 0u; k < 4u * FOURS; k++) {
+        values[k] = fours[k / 4u][k % 4u];
+    }
+    return values;
+}
+// Texel `h` from that of element `start` on, which may lie before the first, of those up to element `last`.
+fn texel(start: u32, h: u32, last: u32) -> u32 { return min((start + 4u) / 4u - 1u + h, last / 4u); }
+
+// x[n, c, row - P, column - P], 0 outside. An unsigned row above the image wraps to a large one.
+fn in_image(row: u32, column: u32) -> bool {
+    return (PADDING == 0u && pooled_width() % WINDOWS == 0u) || (row - PADDING < HEIGHT && column - PADDING < WIDTH);
 }
 
 // A row of the input under a strip of windows.
 const COLUMNS: u32 = 2u * WINDOWS + 2u;
 fn load_row(plane: u32, row: u32, column: u32) -> array<f32, COLUMNS> {
     var values: array<f32, COLUMNS>;
+    let start = (plane * HEIGHT + row - PADDING) * WIDTH + column - PADDING;
+    if (TEXELS == 0u) {
+        for (var k = 0u; k < COLUMNS; k++) {
+            if (in_image(row, column + k)) {
+                values[k] = x_at(start + k);
+            }
+        }
+        return values;
+    }
+    let last = BATCH * CHANNELS * HEIGHT * WIDTH - 1u;
+    var fours: Fours;
+    for (var h = 0u; h < FOURS; h++) {
+        fours[h] = bitcast<vec4u>(x_four(texel(start, h, last)));
+    }
+    let run = from_start(fours, start);
     for (var k = 0u; k < COLUMNS; k++) {
-        values[k] = padded_x(plane, row, column + k);
+        values[k] = select(0.0, bitcast<f32>(run[k]), in_image(row, column + k));
+    }
+    return values;
+}
+
+// A kernel, of a pair of output and input channel.
+fn load_taps(pair: u32) -> array<f32, 9> {
+    var taps: array<f32, 9>;
+    if (TEXELS == 0u) {
+        for (var e = 0u; e < 9u; e++) {
+            taps[e] = weight_at(9u * pair + e);
+        }
+        return taps;
+    }
+    let start = 9u * pair;
+    let last = OUT_CHANNELS * CHANNELS * 9u - 1u;
+    var fours: Fours;
+    for (var h = 0u; h < FOURS; h++) {
+        fours[h] = bitcast<vec4u>(weight_four(texel(start, h, last)));
+    }
+    let run = from_start(fours, start);
+    for (var e = 0u; e < 9u; e++) {
+        taps[e] = bitcast<f32>(run[e]);
+    }
+    return taps;
+}
+
+// Neighbouring windows of a row: their gradients, and words of winners. A row may begin one window too far to the left, or above.
+const RUN: u32 = max(WINDOWS, PATCHES + 1u);
+fn load_d_y(start: u32) -> array<f32, RUN> {
+    let last = BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u;
+    var values: array<f32, RUN>;
+    if (TEXELS == 0u) {
+        for (var v = 0u; v < RUN; v++) {
+            values[v] = d_y_at(min(start + v, last));
+        }
+        return values;
+    }
+    var fours: Fours;
+    for (var h = 0u; h < FOURS; h++) {
+        fours[h] = bitcast<vec4u>(d_y_four(texel(start, h, last)));
+    }
+    let run = from_start(fours, start);
+    for (var v = 0u; v < RUN; v++) {
+        values[v] = bitcast<f32>(run[v]);
+    }
+    return values;
+}
+
+fn load_winners(start: u32) -> array<u32, RUN> {
+    let last = BATCH * words() * pooled_height() * pooled_width() - 1u;
+    var values: array<u32, RUN>;
+    if (TEXELS == 0u) {
+        for (var v = 0u; v < RUN; v++) {
+            values[v] = winner_at(min(start + v, last));
+        }
+        return values;
+    }
+    var fours: Fours;
+    for (var h = 0u; h < FOURS; h++) {
+        fours[h] = winner_four(texel(start, h, last));
+    }
+    let run = from_start(fours, start);
+    for (var v = 0u; v < RUN; v++) {
+        values[v] = run[v];
     }
     return values;
 }
@@ -93,26 +199,26 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
     }
     for (var c = 0u; c < CHANNELS; c++) {
         let plane = n * CHANNELS + c;
-        var above = load_row(plane, 2u * py, 2u * px);
-        for (var i = 0u; i < 3u; i++) {
-            let below = load_row(plane, 2u * py + i + 1u, 2u * px);
-            var taps: array<array<f32, TILE / LANES>, 3>;
-            for (var h = 0u; h < TILE / LANES; h++) {
-                let o = min(o0 + h * LANES + mine, OUT_CHANNELS - 1u);
-                for (var j = 0u; j < 3u; j++) {
-                    taps[j][h] = weight[(o * CHANNELS + c) * 9u + 3u * i + j];
+        var rows: array<array<f32, COLUMNS>, 4>;
+        for (var r = 0u; r < 4u; r++) {
+            rows[r] = load_row(plane, 2u * py + r, 2u * px);
+        }
+        var taps: array<array<f32, 9>, TILE / LANES>;
+        for (var h = 0u; h < TILE / LANES; h++) {
+            taps[h] = load_taps(min(o0 + h * LANES + mine, OUT_CHANNELS - 1u) * CHANNELS + c);
+        }
+        for (var t = 0u; t < TILE; t++) {
+            var tap: array<f32, 9>;
+            for (var e = 0u; e < 9u; e++) {
+                tap[e] = share(taps[t / LANES][e], t % LANES, LANES);
+            }
+            for (var v = 0u; v < WINDOWS; v++) {
+                for (var e = 0u; e < 9u; e++) {
+                    let i = e / 3u;
+                    let k = 2u * v + e % 3u;
+                    sums[t][v] += tap[e] * vec4f(rows[i][k], rows[i][k + 1u], rows[i + 1u][k], rows[i + 1u][k + 1u]);
                 }
             }
-            for (var j = 0u; j < 3u; j++) {
-                for (var t = 0u; t < TILE; t++) {
-                    let tap = share(taps[j][t / LANES], t % LANES, LANES);
-                    for (var v = 0u; v < WINDOWS; v++) {
-                        let k = 2u * v + j;
-                        sums[t][v] += tap * vec4f(above[k], above[k + 1u], below[k], below[k + 1u]);
-                    }
-                }
-            }
-            above = below;
         }
     }
     for (var v = 0u; v < WINDOWS; v++) {
@@ -163,23 +269,17 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     var sums: array<array<vec4f, PATCHES>, TILE>;
     for (var word = 0u; word < words(); word++) {
         // The windows of the rows above and of the patches' own, from one to the left on.
-        var winners: array<array<u32, PATCHES + 1u>, 2>;
+        var winners: array<array<u32, RUN>, 2>;
         for (var a = 0u; a < 2u; a++) {
-            for (var v = 0u; v <= PATCHES; v++) {
-                winners[a][v] = 0u;
-                if (py + a - 1u < pooled_height() && px + v - 1u < pooled_width()) {
-                    winners[a][v] = winner[((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px + v - 1u];
-                }
-            }
+            winners[a] = load_winners(((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u);
         }
         for (var o = word * PACKED; o < min((word + 1u) * PACKED, OUT_CHANNELS); o++) {
             var rows: array<array<f32, PATCH_COLUMNS>, 4>;
             for (var a = 0u; a < 2u; a++) {
+                let row = load_d_y(((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u);
                 for (var v = 0u; v <= PATCHES; v++) {
-                    var d = 0.0;
-                    if (py + a - 1u < pooled_height() && px + v - 1u < pooled_width()) {
-                        d = d_y[((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px + v - 1u];
-                    }
+                    let inside = py + a - 1u < pooled_height() && px + v - 1u < pooled_width();
+                    let d = select(0.0, row[v], inside);
                     let q = (winners[a][v] >> (4u * (o % PACKED))) & 15u;
                     rows[2u * a][2u * v] = select(0.0, d, q == 0u);
                     rows[2u * a][2u * v + 1u] = select(0.0, d, q == 1u);
@@ -187,26 +287,22 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
                     rows[2u * a + 1u][2u * v + 1u] = select(0.0, d, q == 3u);
                 }
             }
-            for (var i = 0u; i < 3u; i++) {
-                var taps: array<array<f32, TILE / LANES>, 3>;
-                for (var h = 0u; h < TILE / LANES; h++) {
-                    let c = min(c0 + h * LANES + mine, CHANNELS - 1u);
-                    for (var j = 0u; j < 3u; j++) {
-                        taps[j][h] = weight[(o * CHANNELS + c) * 9u + 8u - 3u * i - j];
+            var taps: array<array<f32, 9>, TILE / LANES>;
+            for (var h = 0u; h < TILE / LANES; h++) {
+                taps[h] = load_taps(o * CHANNELS + min(c0 + h * LANES + mine, CHANNELS - 1u));
+            }
+            for (var t = 0u; t < TILE; t++) {
+                var tap: array<f32, 9>; // turned around
+                for (var e = 0u; e < 9u; e++) {
+                    tap[e] = share(taps[t / LANES][8u - e], t % LANES, LANES);
+                }
+                for (var v = 0u; v < PATCHES; v++) {
+                    for (var e = 0u; e < 9u; e++) {
+                        let i = e / 3u;
+                        let k = 2u * v + e % 3u;
+                        sums[t][v] += tap[e] * vec4f(rows[i][k], rows[i][k + 1u], rows[i + 1u][k], rows[i + 1u][k + 1u]);
                     }
                 }
-                for (var j = 0u; j < 3u; j++) {
-                    for (var t = 0u; t < TILE; t++) {
-                        let tap = share(taps[j][t / LANES], t % LANES, LANES);
-                        for (var v = 0u; v < PATCHES; v++) {
-                            let k = 2u * v + j;
-                            sums[t][v] += tap * vec4f(rows[0][k], rows[0][k + 1u], rows[1][k], rows[1][k + 1u]);
-                        }
-                    }
-                }
-                rows[0] = rows[1];
-                rows[1] = rows[2];
-                rows[2] = rows[3];
             }
         }
     }
@@ -244,11 +340,8 @@ fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
     }
 }
 
-// The words of winners that hold a tile of output channels, for all windows of a strip.
+// The words of winners that hold a tile of output channels.
 const WORDS: u32 = (PARAM_TILE + PACKED - 1u) / PACKED;
-const CODES: u32 = WINDOWS * WORDS;
-const CODES_PART: u32 = (CODES + PARAM_LANES - 1u) / PARAM_LANES;
-fn share_code(value: u32, lane: u32) -> u32 { return bitcast<u32>(share(bitcast<f32>(value), lane, PARAM_LANES)); }
 
 // d_weight[o,c,i,j] = sum_{w,q} d[n,o,w][q] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], d_bias[o] = sum_{w,q} d[n,o,w][q].
 // Each of a workgroup's SLICES takes columns of windows, from top to bottom, in turns: the rows of the input that two
@@ -276,30 +369,28 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             rows[1] = rows[3];
             rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
             rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
-            var codes: array<u32, CODES_PART>;
-            for (var h = 0u; h < CODES_PART; h++) {
-                let code = min(h * PARAM_LANES + mine, CODES - 1u);
-                let v = code / WORDS;
-                let word = min(o0 / PACKED + code % WORDS, words() - 1u);
-                let at = py * pooled_width() + min(px + v, pooled_width() - 1u);
-                // In a strip's windows beyond the row, every channel is as good as dead.
-                let beyond = select(0u, 0xffffffffu, px + v >= pooled_width());
-                let packed = winner[(n * words() + word) * pooled_height() * pooled_width() + at];
-                codes[h] = packed >> (4u * (o0 % PACKED)) | beyond;
+            let at = py * pooled_width() + px;
+            var codes: array<array<u32, WORDS>, WINDOWS>;
+            for (var h = 0u; h < WORDS; h++) {
+                let word = min(o0 / PACKED + h, words() - 1u);
+                let run = load_winners((n * words() + word) * pooled_height() * pooled_width() + at);
+                for (var v = 0u; v < WINDOWS; v++) {
+                    codes[v][h] = run[v];
+                }
             }
             var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
-            for (var v = 0u; v < WINDOWS; v++) {
-                let at = py * pooled_width() + min(px + v, pooled_width() - 1u);
-                for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
-                    let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
-                    d[v][h] = d_y[(n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at];
+            for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
+                let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
+                let run = load_d_y((n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at);
+                for (var v = 0u; v < WINDOWS; v++) {
+                    d[v][h] = run[v];
                 }
             }
             for (var v = 0u; v < WINDOWS; v++) {
                 for (var t = 0u; t < PARAM_TILE; t++) {
-                    let code = v * WORDS + t / PACKED;
-                    let q = (share_code(codes[code / PARAM_LANES], code % PARAM_LANES) >> (4u * (t % PACKED))) & 15u;
-                    let dq = select(share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), 0.0, q >= DEAD);
+                    let q = (codes[v][t / PACKED] >> (4u * ((o0 + t) % PACKED))) & 15u;
+                    let live = q < DEAD && px + v < pooled_width();
+                    let dq = select(0.0, share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), live);
                     // What each tap multiplied in the winner: a choice of rows, then of columns.
                     for (var i = 0u; i < 3u; i++) {
                         let j = 2u * v;

@@ -16,6 +16,8 @@ const OUTS: u32 = 4u;     // block of forward: outputs
 const ROWS: u32 = 8u;     // block of backward: outputs or samples
 const COLUMNS: u32 = 4u;  // block of backward: Values along k, GROUP apart
 const VECTOR: u32 = 1u;   // elements of a Value; the host sets 4 where that suits the device and K is a multiple of it
+const TURN: u32 = 1u;     // samples in a turn of the loop over the batch in backward
+const TEXELS: u32 = 0u;   // texels in a row of the textures through which x, weight and d_y are read; 0: not through textures
 const LANES: u32 = 1u;    // invocations that share what they load; divides ROWS, equals GROUP if more than 1
 
 // What one load or store moves: the host makes it a vec4f where VECTOR is 4.
@@ -34,6 +36,11 @@ fn product(a: Value, b: Value) -> f32 { return a * b; }
 // `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 fn share_value(value: Value, lane: u32, among: u32) -> Value { return value; }
+
+fn x_at(i: u32) -> Value { return x[i]; }
+fn weight_at(i: u32) -> Value { return weight[i]; }
+fn d_y_at(i: u32) -> f32 { return d_y[i]; }
+fn d_y_four(i: u32) -> vec4f { return vec4f(d_y[4u * i], d_y[4u * i + 1u], d_y[4u * i + 2u], d_y[4u * i + 3u]); }
 
 // One row per invocation; the odd row length keeps both directions of access free of bank conflicts.
 const PARTS: u32 = SAMPLES * OUTS + 1u;
@@ -56,10 +63,10 @@ fn forward_alone(o0: u32, n0: u32, local: u32) {
     for (var k = local; k < INPUTS; k += GROUP) {
         var w: array<Value, OUTS>;
         for (var o = 0u; o < OUTS; o++) {
-            w[o] = weight[min(o0 + o, OUTPUTS - 1u) * INPUTS + k];
+            w[o] = weight_at(min(o0 + o, OUTPUTS - 1u) * INPUTS + k);
         }
         for (var n = 0u; n < SAMPLES; n++) {
-            let value = x[min(n0 + n, BATCH - 1u) * INPUTS + k];
+            let value = x_at(min(n0 + n, BATCH - 1u) * INPUTS + k);
             for (var o = 0u; o < OUTS; o++) {
                 sums[n][o] += product(value, w[o]);
             }
@@ -90,11 +97,11 @@ fn forward_shared(o0: u32, n0: u32, local: u32) {
     for (var k = 0u; k < INPUTS; k++) {
         var w: array<Value, OUTS>;
         for (var o = 0u; o < OUTS; o++) {
-            w[o] = weight[min(o0 + o * LANES, OUTPUTS - 1u) * INPUTS + k];
+            w[o] = weight_at(min(o0 + o * LANES, OUTPUTS - 1u) * INPUTS + k);
         }
         var loaded: array<Value, (SAMPLES + LANES - 1u) / LANES>;
         for (var h = 0u; h < (SAMPLES + LANES - 1u) / LANES; h++) {
-            loaded[h] = x[min(n0 + h * LANES + local, BATCH - 1u) * INPUTS + k];
+            loaded[h] = x_at(min(n0 + h * LANES + local, BATCH - 1u) * INPUTS + k);
         }
         for (var n = 0u; n < SAMPLES; n++) {
             let value = share_value(loaded[n / LANES], n % LANES, LANES);
@@ -115,24 +122,43 @@ fn forward_shared(o0: u32, n0: u32, local: u32) {
     }
 }
 
+// The vec4s of d_y that an invocation loads for ROWS outputs.
+const FOURS: u32 = (ROWS + 4u * LANES - 1u) / (4u * LANES);
+
+// d_y[n,o] to [n,o+3]
+fn load_d_y(n: u32, o: u32) -> vec4f {
+    let at = n * OUTPUTS + o;
+    if (TEXELS > 0u && OUTPUTS % 4u == 0u) {
+        return d_y_four(at / 4u);
+    }
+    let last = BATCH * OUTPUTS - 1u;
+    return vec4f(d_y_at(at), d_y_at(min(at + 1u, last)), d_y_at(min(at + 2u, last)), d_y_at(min(at + 3u, last)));
+}
+
 // d_weight[o,k] = sum_n d_y[n,o] * x[n,k]; d_bias[o] = sum_n d_y[n,o], written by the invocation that has k = 0
 fn params(k0: u32, o0: u32, mine: u32) {
     var sums: array<array<Value, COLUMNS>, ROWS>;
     var bias_sums: array<f32, ROWS>;
-    for (var n = 0u; n < BATCH; n++) {
-        var values: array<Value, COLUMNS>;
-        for (var c = 0u; c < COLUMNS; c++) {
-            values[c] = x[n * INPUTS + min(k0 + c * GROUP, INPUTS - 1u)];
-        }
-        var loaded: array<f32, ROWS / LANES>;
-        for (var h = 0u; h < ROWS / LANES; h++) {
-            loaded[h] = d_y[n * OUTPUTS + min(o0 + h * LANES + mine, OUTPUTS - 1u)];
+    for (var first = 0u; first < BATCH; first += TURN) {
+        var values: array<array<Value, COLUMNS>, TURN>;
+        var loaded: array<array<vec4f, FOURS>, TURN>;
+        for (var s = 0u; s < TURN; s++) {
+            let n = min(first + s, BATCH - 1u);
+            for (var c = 0u; c < COLUMNS; c++) {
+                values[s][c] = x_at(n * INPUTS + min(k0 + c * GROUP, INPUTS - 1u));
+            }
+            for (var h = 0u; h < FOURS; h++) {
+                let four = load_d_y(n, min(o0 + 4u * (h * LANES + mine), OUTPUTS - 1u));
+                loaded[s][h] = select(four, vec4f(), first + s >= BATCH);
+            }
         }
         for (var r = 0u; r < ROWS; r++) {
-            let d = share(loaded[r / LANES], r % LANES, LANES);
-            bias_sums[r] += d;
-            for (var c = 0u; c < COLUMNS; c++) {
-                sums[r][c] += d * values[c];
+            for (var s = 0u; s < TURN; s++) {
+                let d = share(loaded[s][r / (4u * LANES)][r % 4u], r / 4u % LANES, LANES);
+                bias_sums[r] += d;
+                for (var c = 0u; c < COLUMNS; c++) {
+                    sums[r][c] += d * values[s][c];
+                }
             }
         }
     }
@@ -156,19 +182,24 @@ fn params(k0: u32, o0: u32, mine: u32) {
 // d_x[n,k] = sum_o d_y[n,o] * weight[o,k]
 fn input(k0: u32, n0: u32, mine: u32) {
     var sums: array<array<Value, COLUMNS>, ROWS>;
-    for (var o = 0u; o < OUTPUTS; o++) {
-        var w: array<Value, COLUMNS>;
-        for (var c = 0u; c < COLUMNS; c++) {
-            w[c] = weight[o * INPUTS + min(k0 + c * GROUP, INPUTS - 1u)];
+    for (var first = 0u; first < OUTPUTS; first += 4u) {
+        var w: array<array<Value, COLUMNS>, 4>;
+        for (var s = 0u; s < 4u; s++) {
+            for (var c = 0u; c < COLUMNS; c++) {
+                w[s][c] = weight_at(min(first + s, OUTPUTS - 1u) * INPUTS + min(k0 + c * GROUP, INPUTS - 1u));
+            }
         }
-        var loaded: array<f32, ROWS / LANES>;
+        var loaded: array<vec4f, ROWS / LANES>;
         for (var h = 0u; h < ROWS / LANES; h++) {
-            loaded[h] = d_y[min(n0 + h * LANES + mine, BATCH - 1u) * OUTPUTS + o];
+            let four = load_d_y(min(n0 + h * LANES + mine, BATCH - 1u), first);
+            loaded[h] = select(four, vec4f(), vec4u(first) + vec4u(0u, 1u, 2u, 3u) >= vec4u(OUTPUTS));
         }
         for (var r = 0u; r < ROWS; r++) {
-            let d = share(loaded[r / LANES], r % LANES, LANES);
-            for (var c = 0u; c < COLUMNS; c++) {
-                sums[r][c] += d * w[c];
+            for (var s = 0u; s < 4u; s++) {
+                let d = share(loaded[r / LANES][s], r % LANES, LANES);
+                for (var c = 0u; c < COLUMNS; c++) {
+                    sums[r][c] += d * w[s][c];
+                }
             }
         }
     }

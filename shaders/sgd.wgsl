@@ -6,19 +6,24 @@ override MOMENTUM: f32 = 0.9;
 override NESTEROV: bool = true;
 
 const WORKGROUP: u32 = 256u;
+const TEXELS: u32 = 0u; // texels in a row of the textures through which the old values are read; 0: not through textures
 
 @group(0) @binding(0) var<storage, read_write> param: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> velocity: array<vec4f>;
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
+
+fn param_at(i: u32) -> vec4f { return param[i]; }
+fn velocity_at(i: u32) -> vec4f { return velocity[i]; }
+fn gradient_at(i: u32) -> vec4f { return gradient[i]; }
 
 // Four elements at a time: a kernel that does so little waits for memory alone.
 // v = momentum * v + g;  p -= lr * (g + momentum * v) with Nesterov, lr * v without
 @compute @workgroup_size(WORKGROUP)
 fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     for (var i = id.x; i < LENGTH / 4u; i += groups.x * WORKGROUP) {
-        let g = gradient[i];
-        let v = MOMENTUM * velocity[i] + g;
+        let g = gradient_at(i);
+        let v = MOMENTUM * velocity_at(i) + g;
         velocity[i] = v;
-        param[i] -= LR * select(v, g + MOMENTUM * v, NESTEROV);
+        param[i] = param_at(i) - LR * select(v, g + MOMENTUM * v, NESTEROV);
     }
 }

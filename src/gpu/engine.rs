@@ -1,6 +1,6 @@
 //! A model on a GPU: every buffer allocated, every kernel compiled and bound once; per batch the same commands again.
 
-use super::plan::{batch_bytes, batch_slots};
+use super::plan::{self, batch_bytes, batch_slots};
 use super::tensor::Mapping;
 use super::{Batch, Context, GpuError, Planner, Step, Tensor};
 use crate::data::{CLASSES, Dataset, Images};
@@ -180,14 +180,8 @@ impl Engine for GpuEngine<'_> {
         expect("the end of a range of batches", batches.end, self.batches + 1)?;
         let mut encoder =
             self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("batches") });
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for batch in batches.clone() {
-                for step in self.steps() {
-                    step.record(&mut pass, &self.batch_group, batch as u32);
-                }
-            }
-        }
+        let steps = batches.clone().flat_map(|batch| self.steps().map(move |step| (step, batch as u32)));
+        plan::record(&mut encoder, steps, &self.batch_group);
         let len = CrossEntropy::METRICS_LEN;
         let staging = self.metrics.stage(self.context, &mut encoder, batches.start * len..batches.end * len);
         self.context.queue.submit([encoder.finish()]);

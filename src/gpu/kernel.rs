@@ -30,6 +30,11 @@ const SHARE: &str = "{ if (among == 1u) { return value; } return subgroupShuffle
 const SCALAR: [&str; 2] = ["alias Value = f32;", "{ return a * b; }"];
 const VECTOR: [&str; 2] = ["alias Value = vec4f;", "{ return dot(a, b); }"];
 
+/// What the name of a texture adds to that of the buffer whose elements it has.
+const TEXELS: &str = "_texels";
+/// And what its binding adds: more than a shader has buffers.
+const TEXTURE_BINDINGS: u32 = 16;
+
 /// A parsed and validated shader with its wgpu module.
 pub struct Module {
     naga: naga::Module,
@@ -40,6 +45,7 @@ pub struct Module {
 /// What naga found out about one buffer that an entry point uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
+    /// The buffer's, also where it is read through a texture.
     pub name: String,
     pub group: u32,
     pub index: u32,
@@ -53,6 +59,8 @@ pub enum BindingKind {
     Uniform,
     Read,
     ReadWrite,
+    /// A texture of four elements in a texel, of f32 or u32, filled from the buffer before the dispatch.
+    Texels(wgpu::TextureSampleType),
 }
 
 /// One entry point, ready to run.
@@ -60,7 +68,7 @@ pub enum BindingKind {
 pub struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// The storage buffers of group 0.
+    /// The storage buffers and textures of group 0.
     pub bindings: Vec<Binding>,
     /// Whether it reads the batch uniform of group 1.
     pub uses_batch: bool,
@@ -91,7 +99,7 @@ impl Shader {
 
     /// The file with other values for some of its `const NAME: u32`. Where `LANES` is more than 1, its function `share` becomes
     /// a subgroup shuffle: no `if` could keep that out of a shader for a device without subgroups. Where `VECTOR` is 4, its type
-    /// `Value` becomes a vec4f.
+    /// `Value` becomes a vec4f. Where `TEXELS` is more than 0, buffers are read [through textures](through_textures).
     ///
     /// # Panics
     /// If the file declares no such constant.
@@ -105,6 +113,9 @@ impl Shader {
             }
             if name == "VECTOR" && value > 1 {
                 SCALAR.iter().zip(VECTOR).for_each(|(scalar, vector)| source = source.replacen(scalar, vector, 1));
+            }
+            if name == "TEXELS" && value > 0 {
+                source = through_textures(&source);
             }
         }
         source
@@ -124,6 +135,38 @@ impl Shader {
     }
 }
 
+/// A shader whose functions like `fn x_at(i: u32) -> f32 { return x[i]; }` and `fn x_four(i: u32) -> vec4f { return ... }`, four
+/// elements from 4 i on, find them in a texture beside the buffer: TEXELS texels in a row, four elements in each.
+fn through_textures(source: &str) -> String {
+    let buffer_of = |line: &str| {
+        let declaration = line.strip_prefix("@group(0) @binding(")?;
+        let (binding, rest) = declaration.split_once(") var<storage, ")?;
+        let (name, ty) = rest.split_once("> ")?.1.split_once(": array<")?;
+        let binding: u32 = binding.parse().ok()?;
+        Some((binding, name.to_owned(), if ty.starts_with("u32") { "u32" } else { "f32" }))
+    };
+    let mut text = String::new();
+    let mut names = Vec::new();
+    for line in source.lines() {
+        let accessor = names.iter().find_map(|name: &String| {
+            let (head, _) = line.split_once(" { return ")?;
+            head.strip_prefix("fn ")?.strip_prefix(name.as_str())?.strip_prefix('_')?;
+            let scalar = head.ends_with("-> f32") || head.ends_with("-> u32");
+            let (texel, element) = if scalar { ("(i / 4u)", "[i % 4u]") } else { ("i", "") };
+            let place = format!("vec2u({texel} % TEXELS, {texel} / TEXELS)");
+            Some(format!("{head} {{ return textureLoad({name}{TEXELS}, {place}, 0){element}; }}"))
+        });
+        text += accessor.as_deref().unwrap_or(line);
+        text.push('\n');
+        if let Some((binding, name, element)) = buffer_of(line) {
+            text +=
+                &format!("@group(0) @binding({}) var {name}{TEXELS}: texture_2d<{element}>;\n", binding + TEXTURE_BINDINGS);
+            names.push(name);
+        }
+    }
+    text
+}
+
 /// The buffers that entry point number `entry` uses, itself or through the functions it calls.
 pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Binding> {
     let function = info.get_entry_point(entry);
@@ -135,16 +178,28 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
         }
         let kind = match variable.space {
             naga::AddressSpace::Uniform => BindingKind::Uniform,
+            naga::AddressSpace::Handle => BindingKind::Texels(sample_type(&module.types[variable.ty].inner)),
             _ if uses.contains(GlobalUse::WRITE) => BindingKind::ReadWrite,
             // Declared read_write for another entry point's sake: the layout must still say so.
             naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => BindingKind::ReadWrite,
             _ => BindingKind::Read,
         };
-        let name = variable.name.clone().unwrap_or_default();
+        let name = variable.name.as_deref().unwrap_or_default();
+        let name = name.strip_suffix(TEXELS).unwrap_or(name).to_owned();
         let (reads, writes) = (uses.contains(GlobalUse::READ), uses.contains(GlobalUse::WRITE));
         Some(Binding { name, group: place.group, index: place.binding, kind, reads, writes })
     });
     used.collect()
+}
+
+/// Of a texture that no sampler filters.
+fn sample_type(ty: &naga::TypeInner) -> wgpu::TextureSampleType {
+    match ty {
+        naga::TypeInner::Image { class: naga::ImageClass::Sampled { kind: naga::ScalarKind::Uint, .. }, .. } => {
+            wgpu::TextureSampleType::Uint
+        }
+        _ => wgpu::TextureSampleType::Float { filterable: false },
+    }
 }
 
 impl Context {
@@ -212,10 +267,17 @@ impl Context {
             .map(|b| wgpu::BindGroupLayoutEntry {
                 binding: b.index,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: b.kind == BindingKind::Read },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
+                ty: match b.kind {
+                    BindingKind::Texels(sample_type) => wgpu::BindingType::Texture {
+                        sample_type,
+                        view_dimension: wgpu::TextureViewDimension::D2,
+                        multisampled: false,
+                    },
+                    kind => wgpu::BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Storage { read_only: kind == BindingKind::Read },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
                 },
                 count: None,
             })

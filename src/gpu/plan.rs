@@ -29,15 +29,40 @@ pub struct Step {
     pub flops: u64,
     /// The least traffic that serves it: every element it needs read once, or written once, or both.
     pub bytes: u64,
+    /// What it reads through textures and was written since they were filled, if they were.
+    fills: Vec<Tensor>,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     uses_batch: bool,
     workgroups: [u32; 3],
 }
 
+/// Records `steps`, each with the number of its batch in the buffer of bind group 1, `batch`: as few compute passes as the
+/// copies into textures between them allow.
+pub fn record<'a>(
+    encoder: &mut wgpu::CommandEncoder,
+    steps: impl Iterator<Item = (&'a Step, u32)>,
+    batch: &wgpu::BindGroup,
+) {
+    let mut open = None;
+    for (step, slot) in steps {
+        if !step.fills.is_empty() {
+            open = None; // which ends the pass
+            step.fill_textures(encoder);
+        }
+        let begin = || encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
+        step.record(open.get_or_insert_with(begin), batch, slot);
+    }
+}
+
 impl Step {
+    /// Records the copies that [`Step::record`] relies on.
+    pub(super) fn fill_textures(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.fills.iter().for_each(|tensor| tensor.fill_texture(encoder));
+    }
+
     /// Records the dispatch. `batch` is bind group 1, `slot` the number of the batch in its buffer.
-    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, batch: &wgpu::BindGroup, slot: u32) {
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, batch: &wgpu::BindGroup, slot: u32) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         if self.uses_batch {
@@ -67,11 +92,13 @@ pub struct Dispatch<'a> {
 pub struct Planner<'a> {
     pub context: &'a Context,
     pub steps: Vec<Step>,
+    /// Whose textures have what the steps so far leave in them.
+    filled: Vec<Tensor>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(context: &'a Context) -> Self {
-        Self { context, steps: Vec::new() }
+        Self { context, steps: Vec::new(), filled: Vec::new() }
     }
 
     /// Compiles and binds one dispatch and appends it.
@@ -98,7 +125,8 @@ impl<'a> Planner<'a> {
                 ));
             }
         }
-        let mut entries = Vec::new();
+        let mut bound = Vec::new();
+        let (mut fills, mut written) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for b in &kernel.bindings {
             let Some((_, tensor, needed)) = d.buffers.iter().find(|(name, ..)| *name == b.name) else {
@@ -109,7 +137,20 @@ impl<'a> Planner<'a> {
                 return Err(error(&b.name, format!("is written, but tensor `{}` is empty", tensor.label)));
             }
             bytes += 4 * *needed as u64 * (u64::from(b.reads) + u64::from(b.writes));
-            entries.push(wgpu::BindGroupEntry { binding: b.index, resource: tensor.binding() });
+            let view = match b.kind {
+                BindingKind::Texels(sample_type) => {
+                    let texture = tensor.texture(self.context, sample_type)?;
+                    if !self.filled.iter().any(|filled| filled.shares_texture(tensor)) {
+                        fills.push((*tensor).clone());
+                    }
+                    Some(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+                }
+                _ => None,
+            };
+            if b.writes {
+                written.push(*tensor);
+            }
+            bound.push((b.index, *tensor, view));
         }
 
         let limit = self.context.device.limits().max_compute_workgroups_per_dimension;
@@ -128,14 +169,23 @@ impl<'a> Planner<'a> {
             }
         }
         let label = format!("{}.{}", d.shader.op, d.entry);
+        let entries: Vec<_> = bound
+            .iter()
+            .map(|(binding, tensor, view)| wgpu::BindGroupEntry {
+                binding: *binding,
+                resource: view.as_ref().map_or_else(|| tensor.binding(), wgpu::BindingResource::TextureView),
+            })
+            .collect();
         let bind_group = self.context.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&label),
             layout: &kernel.layout,
             entries: &entries,
         });
         self.context.check()?;
+        self.filled.extend(fills.iter().cloned());
+        self.filled.retain(|filled| !written.iter().any(|tensor| filled.overlaps(tensor)));
         let Kernel { pipeline, uses_batch, .. } = kernel;
-        self.steps.push(Step { label, flops: d.flops, bytes, pipeline, bind_group, uses_batch, workgroups });
+        self.steps.push(Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups });
         Ok(())
     }
 }
@@ -158,12 +208,7 @@ pub fn run(context: &Context, steps: &[Step], batch: &Batch) -> Result<(), GpuEr
     let (buffer, group) = batch_slots(context, 1);
     context.queue.write_buffer(&buffer, 0, &batch_bytes(std::slice::from_ref(batch)));
     let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
-    {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for step in steps {
-            step.record(&mut pass, &group, 0);
-        }
-    }
+    record(&mut encoder, steps.iter().map(|step| (step, 0)), &group);
     context.queue.submit([encoder.finish()]);
     context.check()
 }

@@ -5,10 +5,17 @@ use bytemuck::Pod;
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 /// Where a slice of a buffer may begin, in elements of 4 bytes: WebGPU's default `min_storage_buffer_offset_alignment`.
 pub const ALIGNMENT: usize = 256 / 4;
+
+/// Bytes of a texel: four elements.
+const TEXEL: usize = 16;
+
+/// Texels of a tensor's texture in a row. With WebGPU's default limits on a texture's height it holds as much as a binding may.
+pub const TEXELS: u32 = 1024;
 
 /// A run of 4-byte elements (f32 or u32) in a GPU buffer. Several tensors may share one buffer, as all parameters do.
 #[derive(Clone, Debug)]
@@ -18,13 +25,15 @@ pub struct Tensor {
     /// In elements from the start of `buffer`, a multiple of [`ALIGNMENT`].
     offset: usize,
     len: usize,
+    /// See [`Tensor::texture`].
+    texture: Arc<OnceLock<wgpu::Texture>>,
 }
 
 impl Tensor {
     /// A new buffer of `len` elements, all zero.
     pub fn zeros(context: &Context, label: impl Into<String>, len: usize) -> Result<Self, GpuError> {
         let label = label.into();
-        let size = len.max(1) as u64 * 4;
+        let size = (len.max(1) * 4).next_multiple_of(TEXEL) as u64;
         let limit = context.device.limits().max_storage_buffer_binding_size.min(context.device.limits().max_buffer_size);
         if size > limit {
             let device = context.info.name.clone();
@@ -33,7 +42,7 @@ impl Tensor {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
         let buffer = context.device.create_buffer(&descriptor);
-        Ok(Self { label, buffer, offset: 0, len })
+        Ok(Self { label, buffer, offset: 0, len, texture: Arc::default() })
     }
 
     /// A new buffer that holds `data`.
@@ -50,7 +59,13 @@ impl Tensor {
     /// If the range goes beyond the tensor or begins off the [`ALIGNMENT`].
     pub fn slice(&self, label: impl Into<String>, range: Range<usize>) -> Self {
         assert!(range.start.is_multiple_of(ALIGNMENT) && range.end <= self.len, "a slice outside {}", self.label);
-        Self { label: label.into(), buffer: self.buffer.clone(), offset: self.offset + range.start, len: range.len() }
+        Self {
+            label: label.into(),
+            buffer: self.buffer.clone(),
+            offset: self.offset + range.start,
+            len: range.len(),
+            texture: Arc::default(),
+        }
     }
 
     /// In elements.
@@ -91,6 +106,67 @@ impl Tensor {
             offset: self.offset as u64 * 4,
             size: std::num::NonZeroU64::new(self.len as u64 * 4),
         })
+    }
+
+    /// The texture through which kernels may read this tensor, made at its first use: four elements in a texel, [`TEXELS`] texels
+    /// in a row. It has the elements as they were at the last [`Tensor::fill_texture`].
+    pub(super) fn texture(
+        &self,
+        context: &Context,
+        sample_type: wgpu::TextureSampleType,
+    ) -> Result<wgpu::Texture, GpuError> {
+        let height = (self.len.max(1).div_ceil(TEXEL / 4) as u32).div_ceil(TEXELS);
+        let row = u64::from(TEXELS) * TEXEL as u64;
+        let limit = u64::from(context.device.limits().max_texture_dimension_2d) * row;
+        if u64::from(height) * row > limit {
+            let (what, device) = (format!("a texture of {}", self.label), context.info.name.clone());
+            return Err(GpuError::BufferTooLarge { what, needed: u64::from(height) * row, device, limit });
+        }
+        let descriptor = wgpu::TextureDescriptor {
+            label: Some(&self.label),
+            size: wgpu::Extent3d { width: TEXELS, height, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: match sample_type {
+                wgpu::TextureSampleType::Uint => wgpu::TextureFormat::Rgba32Uint,
+                _ => wgpu::TextureFormat::Rgba32Float,
+            },
+            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        };
+        Ok(self.texture.get_or_init(|| context.device.create_texture(&descriptor)).clone())
+    }
+
+    /// Copies the tensor into its texture, if it has one: whole rows, then the rest of the last.
+    pub(super) fn fill_texture(&self, encoder: &mut wgpu::CommandEncoder) {
+        let Some(texture) = self.texture.get() else { return };
+        let texels = self.len.max(1).div_ceil(TEXEL / 4) as u32;
+        let (rows, rest) = (texels / TEXELS, texels % TEXELS);
+        for (first, height, width) in [(0, rows, TEXELS), (rows, 1, rest)] {
+            if width > 0 && height > 0 {
+                let layout = wgpu::TexelCopyBufferLayout {
+                    offset: (self.offset * 4) as u64 + u64::from(first * TEXELS) * TEXEL as u64,
+                    bytes_per_row: Some(TEXELS * TEXEL as u32),
+                    rows_per_image: None,
+                };
+                let source = wgpu::TexelCopyBufferInfo { buffer: &self.buffer, layout };
+                let mut target = texture.as_image_copy();
+                target.origin.y = first;
+                encoder.copy_buffer_to_texture(source, target, wgpu::Extent3d { width, height, depth_or_array_layers: 1 });
+            }
+        }
+    }
+
+    /// Whether what fills the texture of the one fills that of the other.
+    pub(super) fn shares_texture(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.texture, &other.texture)
+    }
+
+    /// Whether the two have elements in common.
+    pub(super) fn overlaps(&self, other: &Tensor) -> bool {
+        let apart = self.offset + self.len <= other.offset || other.offset + other.len <= self.offset;
+        self.buffer == other.buffer && !apart
     }
 
     /// Copies elements `range` into a new staging buffer, to be mapped once the encoder's commands have been submitted.

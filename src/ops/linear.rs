@@ -21,7 +21,7 @@ impl Linear {
     }
 
     /// The tiles that suit a device: see the constants in the shader.
-    fn tiles(&self, context: &Context) -> [(&'static str, u32); 7] {
+    fn tiles(&self, context: &Context) -> [(&'static str, u32); 9] {
         // A layer of few outputs takes no time, but a kernel of large tiles does to compile.
         let small = self.outputs < 16;
         let [group, samples, outs, rows, values] = match context.variant {
@@ -40,6 +40,8 @@ impl Linear {
             ("ROWS", rows),
             ("COLUMNS", values / vector),
             ("VECTOR", vector),
+            ("TURN", if whole { 4 } else { 1 }),
+            ("TEXELS", if whole { context.texels } else { 0 }),
             ("LANES", context.lanes),
         ]
     }

@@ -3,7 +3,7 @@
 use crate::Golden;
 use crate::common::{EPS, SENTINEL, VARIANTS, close, contexts, f64s, magnitudes};
 use bytemuck::Pod;
-use mnist_wgpu::gpu::{Batch, Context, Planner, Tensor, drive};
+use mnist_wgpu::gpu::{Batch, Context, Planner, Tensor, drive, plan};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
 use mnist_wgpu::ops::cross_entropy::{self, CrossEntropy};
 use mnist_wgpu::ops::linear::{self, Linear};
@@ -182,10 +182,7 @@ impl<'a> Gpu<'a> {
         let mut planner = Planner::new(self.context);
         plan(&mut planner).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
         let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            planner.steps.iter().for_each(|step| step.record(&mut pass, &self.batch, 0));
-        }
+        plan::record(&mut encoder, planner.steps.iter().map(|step| (step, 0)), &self.batch);
         self.context.queue.submit([encoder.finish()]);
         self.context.check().unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
     }
