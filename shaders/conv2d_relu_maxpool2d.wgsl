@@ -54,129 +54,73 @@ fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 // `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 
-// What is read of the buffers. The host puts texture loads here where TEXELS is more than 0; only there the kernels call those that
-// load four neighbours at once, number 4 i to 4 i + 3.
-fn x_at(i: u32) -> f32 { return x[i]; }
-fn x_four(i: u32) -> vec4f { return vec4f(x[4u * i], x[4u * i + 1u], x[4u * i + 2u], x[4u * i + 3u]); }
-fn weight_at(i: u32) -> f32 { return weight[i]; }
-fn weight_four(i: u32) -> vec4f { return vec4f(weight[4u * i], weight[4u * i + 1u], weight[4u * i + 2u], weight[4u * i + 3u]); }
-fn winner_at(i: u32) -> u32 { return winner[i]; }
-fn winner_four(i: u32) -> vec4u { return vec4u(winner[4u * i], winner[4u * i + 1u], winner[4u * i + 2u], winner[4u * i + 3u]); }
-fn d_y_at(i: u32) -> f32 { return d_y[i]; }
-fn d_y_four(i: u32) -> vec4f { return vec4f(d_y[4u * i], d_y[4u * i + 1u], d_y[4u * i + 2u], d_y[4u * i + 3u]); }
-
-// Neighbouring elements begin anywhere in the first of the texels that hold them: number `start` % 4.
-const FOURS: u32 = 5u;
-alias Fours = array<vec4u, FOURS>;
-fn from_start(texels: Fours, start: u32) -> array<u32, 4u * FOURS> {
-    var fours = texels;
-    for (var h = 0u; h < FOURS - 1u; h++) {
-        fours[h] = select(fours[h], vec4u(fours[h].zw, fours[h + 1u].xy), (start & 2u) != 0u);
-    }
-    for (var h = 0u; h < FOURS - 1u; h++) {
-        fours[h] = select(fours[h], vec4u(fours[h].yzw, fours[h + 1u].x), (start & 1u) != 0u);
-    }
-    var values: array<u32, 4u * FOURS>;
-    for (var k = 0u; k < 4u * FOURS; k++) {
-        values[k] = fours[k / 4u][k % 4u];
-    }
-    return values;
-}
-// Texel `h` from that of element `start` on, which may lie before the first, of those up to element `last`.
-fn texel(start: u32, h: u32, last: u32) -> u32 { return min((start + 4u) / 4u - 1u + h, last / 4u); }
-
-// x[n, c, row - P, column - P], 0 outside. An unsigned row above the image wraps to a large one.
-fn in_image(row: u32, column: u32) -> bool {
-    return (PADDING == 0u && pooled_width() % WINDOWS == 0u) || (row - PADDING < HEIGHT && column - PADDING < WIDTH);
-}
-
-// A row of the input under a strip of windows.
+// What is read of the buffers: the bits of `count` neighbouring elements from `start` on, which may lie before the first; `last` or
+// some other stands for those behind it. Where TEXELS is more than 0 the host puts loads of whole texels here.
 const COLUMNS: u32 = 2u * WINDOWS + 2u;
+const LONGEST: u32 = max(max(COLUMNS, PATCHES + 1u), 9u);
+alias Run = array<u32, LONGEST>;
+fn x_run(start: u32, count: u32, last: u32) -> Run {
+    var run: Run;
+    for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(x[min(start + k, last)]); }
+    return run;
+}
+fn weight_run(start: u32, count: u32, last: u32) -> Run {
+    var run: Run;
+    for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(weight[min(start + k, last)]); }
+    return run;
+}
+fn winner_run(start: u32, count: u32, last: u32) -> Run {
+    var run: Run;
+    for (var k = 0u; k < count; k++) { run[k] = winner[min(start + k, last)]; }
+    return run;
+}
+fn d_y_run(start: u32, count: u32, last: u32) -> Run {
+    var run: Run;
+    for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(d_y[min(start + k, last)]); }
+    return run;
+}
+
+// A run begins anywhere in the first of its texels: with number `start` % 4.
+const RUN_TEXELS: u32 = (LONGEST + 6u) / 4u;
+fn run_texel(start: u32) -> u32 { return (start + 4u) / 4u - 1u; }
+fn from_start(loaded: array<vec4u, RUN_TEXELS>, start: u32) -> Run {
+    var texels = loaded;
+    for (var h = 0u; h < RUN_TEXELS; h++) {
+        let next = texels[min(h + 1u, RUN_TEXELS - 1u)];
+        texels[h] = select(texels[h], vec4u(texels[h].zw, next.xy), (start & 2u) != 0u);
+    }
+    for (var h = 0u; h < RUN_TEXELS; h++) {
+        let next = texels[min(h + 1u, RUN_TEXELS - 1u)];
+        texels[h] = select(texels[h], vec4u(texels[h].yzw, next.x), (start & 1u) != 0u);
+    }
+    var run: Run;
+    for (var k = 0u; k < LONGEST; k++) {
+        run[k] = texels[k / 4u][k % 4u];
+    }
+    return run;
+}
+
+// Nothing lies behind what is read.
+const INSIDE: u32 = 0xffffffffu;
+fn whole_strips() -> bool { return pooled_width() % WINDOWS == 0u; }
+
+// A row of the input under a strip of windows: x[n, c, row - P, column - P + k], 0 outside. An unsigned row above the image wraps
+// to a large one.
 fn load_row(plane: u32, row: u32, column: u32) -> array<f32, COLUMNS> {
+    let r = row - PADDING;
+    let inside = PADDING == 0u && whole_strips();
+    let last = select(BATCH * CHANNELS * HEIGHT * WIDTH - 1u, INSIDE, inside);
+    let run = x_run((plane * HEIGHT + r) * WIDTH + column - PADDING, COLUMNS, last);
     var values: array<f32, COLUMNS>;
-    let start = (plane * HEIGHT + row - PADDING) * WIDTH + column - PADDING;
-    if (TEXELS == 0u) {
-        for (var k = 0u; k < COLUMNS; k++) {
-            if (in_image(row, column + k)) {
-                values[k] = x_at(start + k);
-            }
-        }
-        return values;
-    }
-    let last = BATCH * CHANNELS * HEIGHT * WIDTH - 1u;
-    var fours: Fours;
-    for (var h = 0u; h < FOURS; h++) {
-        fours[h] = bitcast<vec4u>(x_four(texel(start, h, last)));
-    }
-    let run = from_start(fours, start);
     for (var k = 0u; k < COLUMNS; k++) {
-        values[k] = select(0.0, bitcast<f32>(run[k]), in_image(row, column + k));
+        values[k] = select(0.0, bitcast<f32>(run[k]), inside || (r < HEIGHT && column + k - PADDING < WIDTH));
     }
     return values;
 }
 
-// A kernel, of a pair of output and input channel.
-fn load_taps(pair: u32) -> array<f32, 9> {
-    var taps: array<f32, 9>;
-    if (TEXELS == 0u) {
-        for (var e = 0u; e < 9u; e++) {
-            taps[e] = weight_at(9u * pair + e);
-        }
-        return taps;
-    }
-    let start = 9u * pair;
-    let last = OUT_CHANNELS * CHANNELS * 9u - 1u;
-    var fours: Fours;
-    for (var h = 0u; h < FOURS; h++) {
-        fours[h] = bitcast<vec4u>(weight_four(texel(start, h, last)));
-    }
-    let run = from_start(fours, start);
-    for (var e = 0u; e < 9u; e++) {
-        taps[e] = bitcast<f32>(run[e]);
-    }
-    return taps;
-}
-
-// Neighbouring windows of a row: their gradients, and words of winners. A row may begin one window too far to the left, or above.
-const RUN: u32 = max(WINDOWS, PATCHES + 1u);
-fn load_d_y(start: u32) -> array<f32, RUN> {
-    let last = BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u;
-    var values: array<f32, RUN>;
-    if (TEXELS == 0u) {
-        for (var v = 0u; v < RUN; v++) {
-            values[v] = d_y_at(min(start + v, last));
-        }
-        return values;
-    }
-    var fours: Fours;
-    for (var h = 0u; h < FOURS; h++) {
-        fours[h] = bitcast<vec4u>(d_y_four(texel(start, h, last)));
-    }
-    let run = from_start(fours, start);
-    for (var v = 0u; v < RUN; v++) {
-        values[v] = bitcast<f32>(run[v]);
-    }
-    return values;
-}
-
-fn load_winners(start: u32) -> array<u32, RUN> {
-    let last = BATCH * words() * pooled_height() * pooled_width() - 1u;
-    var values: array<u32, RUN>;
-    if (TEXELS == 0u) {
-        for (var v = 0u; v < RUN; v++) {
-            values[v] = winner_at(min(start + v, last));
-        }
-        return values;
-    }
-    var fours: Fours;
-    for (var h = 0u; h < FOURS; h++) {
-        fours[h] = winner_four(texel(start, h, last));
-    }
-    let run = from_start(fours, start);
-    for (var v = 0u; v < RUN; v++) {
-        values[v] = run[v];
-    }
-    return values;
+// The kernel of a pair of output and input channel.
+fn load_taps(o: u32, c: u32) -> Run {
+    return weight_run((o * CHANNELS + c) * 9u, 9u, INSIDE);
 }
 
 // y[n,o,w] = max(0, max_q(bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j]))
@@ -203,14 +147,14 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
         for (var r = 0u; r < 4u; r++) {
             rows[r] = load_row(plane, 2u * py + r, 2u * px);
         }
-        var taps: array<array<f32, 9>, TILE / LANES>;
-        for (var h = 0u; h < TILE / LANES; h++) {
-            taps[h] = load_taps(min(o0 + h * LANES + mine, OUT_CHANNELS - 1u) * CHANNELS + c);
-        }
+        var loaded: Run;
         for (var t = 0u; t < TILE; t++) {
+            if (t % LANES == 0u) {
+                loaded = load_taps(min(o0 + t + mine, OUT_CHANNELS - 1u), c);
+            }
             var tap: array<f32, 9>;
             for (var e = 0u; e < 9u; e++) {
-                tap[e] = share(taps[t / LANES][e], t % LANES, LANES);
+                tap[e] = share(bitcast<f32>(loaded[e]), t % LANES, LANES);
             }
             for (var v = 0u; v < WINDOWS; v++) {
                 for (var e = 0u; e < 9u; e++) {
@@ -269,17 +213,19 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     var sums: array<array<vec4f, PATCHES>, TILE>;
     for (var word = 0u; word < words(); word++) {
         // The windows of the rows above and of the patches' own, from one to the left on.
-        var winners: array<array<u32, RUN>, 2>;
+        var winners: array<Run, 2>;
         for (var a = 0u; a < 2u; a++) {
-            winners[a] = load_winners(((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u);
+            let start = ((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
+            winners[a] = winner_run(start, PATCHES + 1u, BATCH * words() * pooled_height() * pooled_width() - 1u);
         }
         for (var o = word * PACKED; o < min((word + 1u) * PACKED, OUT_CHANNELS); o++) {
             var rows: array<array<f32, PATCH_COLUMNS>, 4>;
             for (var a = 0u; a < 2u; a++) {
-                let row = load_d_y(((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u);
+                let start = ((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
+                let row = d_y_run(start, PATCHES + 1u, BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u);
                 for (var v = 0u; v <= PATCHES; v++) {
                     let inside = py + a - 1u < pooled_height() && px + v - 1u < pooled_width();
-                    let d = select(0.0, row[v], inside);
+                    let d = select(0.0, bitcast<f32>(row[v]), inside);
                     let q = (winners[a][v] >> (4u * (o % PACKED))) & 15u;
                     rows[2u * a][2u * v] = select(0.0, d, q == 0u);
                     rows[2u * a][2u * v + 1u] = select(0.0, d, q == 1u);
@@ -287,14 +233,14 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
                     rows[2u * a + 1u][2u * v + 1u] = select(0.0, d, q == 3u);
                 }
             }
-            var taps: array<array<f32, 9>, TILE / LANES>;
-            for (var h = 0u; h < TILE / LANES; h++) {
-                taps[h] = load_taps(o * CHANNELS + min(c0 + h * LANES + mine, CHANNELS - 1u));
-            }
+            var loaded: Run;
             for (var t = 0u; t < TILE; t++) {
+                if (t % LANES == 0u) {
+                    loaded = load_taps(o, min(c0 + t + mine, CHANNELS - 1u));
+                }
                 var tap: array<f32, 9>; // turned around
                 for (var e = 0u; e < 9u; e++) {
-                    tap[e] = share(taps[t / LANES][8u - e], t % LANES, LANES);
+                    tap[e] = share(bitcast<f32>(loaded[8u - e]), t % LANES, LANES);
                 }
                 for (var v = 0u; v < PATCHES; v++) {
                     for (var e = 0u; e < 9u; e++) {
@@ -356,7 +302,8 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     let o0 = group.y * PARAM_TILE;
     let mine = lane % PARAM_LANES;
     let across = strips(pooled_width(), WINDOWS);
-    var sums: array<array<f32, 10>, PARAM_TILE>; // nine taps and the bias
+    var sums: array<array<vec3f, 3>, PARAM_TILE>;
+    var bias_sums: array<f32, PARAM_TILE>;
     for (var strip = slice; strip < BATCH * across; strip += SLICES) {
         let n = strip / across;
         let px = strip % across * WINDOWS;
@@ -373,7 +320,8 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             var codes: array<array<u32, WORDS>, WINDOWS>;
             for (var h = 0u; h < WORDS; h++) {
                 let word = min(o0 / PACKED + h, words() - 1u);
-                let run = load_winners((n * words() + word) * pooled_height() * pooled_width() + at);
+                let last = select(BATCH * words() * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
+                let run = winner_run((n * words() + word) * pooled_height() * pooled_width() + at, WINDOWS, last);
                 for (var v = 0u; v < WINDOWS; v++) {
                     codes[v][h] = run[v];
                 }
@@ -381,40 +329,35 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
             for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
                 let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
-                let run = load_d_y((n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at);
+                let last = select(BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
+                let run = d_y_run((n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at, WINDOWS, last);
                 for (var v = 0u; v < WINDOWS; v++) {
-                    d[v][h] = run[v];
+                    d[v][h] = bitcast<f32>(run[v]);
                 }
             }
-            for (var v = 0u; v < WINDOWS; v++) {
-                for (var t = 0u; t < PARAM_TILE; t++) {
+            for (var t = 0u; t < PARAM_TILE; t++) {
+                for (var v = 0u; v < WINDOWS; v++) {
                     let q = (codes[v][t / PACKED] >> (4u * ((o0 + t) % PACKED))) & 15u;
                     let live = q < DEAD && px + v < pooled_width();
                     let dq = select(0.0, share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), live);
                     // What each tap multiplied in the winner: a choice of rows, then of columns.
                     for (var i = 0u; i < 3u; i++) {
                         let j = 2u * v;
-                        let low = (q & 2u) != 0u;
                         let row = select(vec4f(rows[i][j], rows[i][j + 1u], rows[i][j + 2u], rows[i][j + 3u]),
-                            vec4f(rows[i + 1u][j], rows[i + 1u][j + 1u], rows[i + 1u][j + 2u], rows[i + 1u][j + 3u]), low);
-                        let under = select(row.xyz, row.yzw, (q & 1u) != 0u);
-                        sums[t][3u * i] += dq * under.x;
-                        sums[t][3u * i + 1u] += dq * under.y;
-                        sums[t][3u * i + 2u] += dq * under.z;
+                            vec4f(rows[i + 1u][j], rows[i + 1u][j + 1u], rows[i + 1u][j + 2u], rows[i + 1u][j + 3u]), (q & 2u) != 0u);
+                        sums[t][i] += dq * select(row.xyz, row.yzw, (q & 1u) != 0u);
                     }
-                    sums[t][9] += dq;
+                    bias_sums[t] += dq;
                 }
             }
         }
     }
     // The slices' sums are added up in order, one output channel at a time, as workgroup memory is small.
     for (var t = 0u; t < PARAM_TILE; t++) {
-        for (var k = 0u; k < 10u; k++) {
-            parts[k][slice][lane] = sums[0][k];
+        for (var k = 0u; k < 9u; k++) {
+            parts[k][slice][lane] = sums[0][k / 3u][k % 3u];
         }
-        for (var next = 1u; next < PARAM_TILE; next++) {
-            sums[next - 1u] = sums[next];
-        }
+        parts[9][slice][lane] = bias_sums[0];
         workgroupBarrier();
         for (var e = local; e < 10u * C_LANES; e += C_LANES * SLICES) {
             var sum = 0.0;
@@ -424,6 +367,10 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             store_gradient(o0 + t, group.x * C_LANES + e % C_LANES, e / C_LANES, sum);
         }
         workgroupBarrier();
+        for (var next = 1u; next < PARAM_TILE; next++) {
+            sums[next - 1u] = sums[next];
+            bias_sums[next - 1u] = bias_sums[next];
+        }
     }
 }
 

@@ -93,8 +93,8 @@ fn store_metrics(lane: u32, own: Metrics) {
     lane_metrics[lane] = own;
     workgroupBarrier();
     if (lane == 0u) {
-        var sum = lane_metrics[0];
-        for (var l = 1u; l < LANES; l++) {
+        var sum = Metrics();
+        for (var l = 0u; l < LANES; l++) {
             sum = add(sum, lane_metrics[l]);
         }
         metrics[batch.index] = sum;

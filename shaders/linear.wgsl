@@ -138,7 +138,7 @@ fn load_d_y(n: u32, o: u32) -> vec4f {
 // d_weight[o,k] = sum_n d_y[n,o] * x[n,k]; d_bias[o] = sum_n d_y[n,o], written by the invocation that has k = 0
 fn params(k0: u32, o0: u32, mine: u32) {
     var sums: array<array<Value, COLUMNS>, ROWS>;
-    var bias_sums: array<f32, ROWS>;
+    var bias_sums: array<vec4f, FOURS>; // of those of the ROWS that this invocation loads
     for (var first = 0u; first < BATCH; first += TURN) {
         var values: array<array<Value, COLUMNS>, TURN>;
         var loaded: array<array<vec4f, FOURS>, TURN>;
@@ -149,13 +149,13 @@ fn params(k0: u32, o0: u32, mine: u32) {
             }
             for (var h = 0u; h < FOURS; h++) {
                 let four = load_d_y(n, min(o0 + 4u * (h * LANES + mine), OUTPUTS - 1u));
-                loaded[s][h] = select(four, vec4f(), first + s >= BATCH);
+                loaded[s][h] = select(vec4f(), four, first + s < BATCH);
+                bias_sums[h] += loaded[s][h];
             }
         }
         for (var r = 0u; r < ROWS; r++) {
             for (var s = 0u; s < TURN; s++) {
                 let d = share(loaded[s][r / (4u * LANES)][r % 4u], r / 4u % LANES, LANES);
-                bias_sums[r] += d;
                 for (var c = 0u; c < COLUMNS; c++) {
                     sums[r][c] += d * values[s][c];
                 }
@@ -169,12 +169,18 @@ fn params(k0: u32, o0: u32, mine: u32) {
                 d_weight[(o0 + r) * INPUTS + k] = sums[0][c];
             }
         }
-        if (k0 == 0u && o0 + r < OUTPUTS) {
-            d_bias[o0 + r] = bias_sums[0];
-        }
         for (var next = 1u; next < ROWS; next++) {
             sums[next - 1u] = sums[next];
-            bias_sums[next - 1u] = bias_sums[next];
+        }
+    }
+    if (k0 < LANES) {
+        for (var h = 0u; h < FOURS; h++) {
+            for (var j = 0u; j < 4u; j++) {
+                let o = o0 + 4u * (h * LANES + mine) + j;
+                if (4u * (h * LANES + mine) + j < ROWS && o < OUTPUTS) {
+                    d_bias[o] = bias_sums[h][j];
+                }
+            }
         }
     }
 }
@@ -182,20 +188,22 @@ fn params(k0: u32, o0: u32, mine: u32) {
 // d_x[n,k] = sum_o d_y[n,o] * weight[o,k]
 fn input(k0: u32, n0: u32, mine: u32) {
     var sums: array<array<Value, COLUMNS>, ROWS>;
-    for (var first = 0u; first < OUTPUTS; first += 4u) {
-        var w: array<array<Value, COLUMNS>, 4>;
-        for (var s = 0u; s < 4u; s++) {
+    for (var first = 0u; first < OUTPUTS; first += TURN) {
+        var w: array<array<Value, COLUMNS>, TURN>;
+        for (var s = 0u; s < TURN; s++) {
             for (var c = 0u; c < COLUMNS; c++) {
                 w[s][c] = weight_at(min(first + s, OUTPUTS - 1u) * INPUTS + min(k0 + c * GROUP, INPUTS - 1u));
             }
         }
-        var loaded: array<vec4f, ROWS / LANES>;
+        var loaded: array<array<f32, TURN>, ROWS / LANES>;
         for (var h = 0u; h < ROWS / LANES; h++) {
             let four = load_d_y(min(n0 + h * LANES + mine, BATCH - 1u), first);
-            loaded[h] = select(four, vec4f(), vec4u(first) + vec4u(0u, 1u, 2u, 3u) >= vec4u(OUTPUTS));
+            for (var s = 0u; s < TURN; s++) {
+                loaded[h][s] = select(0.0, four[s], first + s < OUTPUTS);
+            }
         }
         for (var r = 0u; r < ROWS; r++) {
-            for (var s = 0u; s < 4u; s++) {
+            for (var s = 0u; s < TURN; s++) {
                 let d = share(loaded[r / LANES][s], r % LANES, LANES);
                 for (var c = 0u; c < COLUMNS; c++) {
                     sums[r][c] += d * w[s][c];

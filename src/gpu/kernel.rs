@@ -32,6 +32,9 @@ const VECTOR: [&str; 2] = ["alias Value = vec4f;", "{ return dot(a, b); }"];
 
 /// What the name of a texture adds to that of the buffer whose elements it has.
 const TEXELS: &str = "_texels";
+/// And those of its first and last texel.
+pub(super) const FIRST: &str = "_first";
+pub(super) const LAST: &str = "_last";
 /// And what its binding adds: more than a shader has buffers.
 const TEXTURE_BINDINGS: u32 = 16;
 
@@ -99,7 +102,7 @@ impl Shader {
 
     /// The file with other values for some of its `const NAME: u32`. Where `LANES` is more than 1, its function `share` becomes
     /// a subgroup shuffle: no `if` could keep that out of a shader for a device without subgroups. Where `VECTOR` is 4, its type
-    /// `Value` becomes a vec4f. Where `TEXELS` is more than 0, buffers are read [through textures](through_textures).
+    /// `Value` becomes a vec4f. Where `TEXELS` is more than 0, buffers are read through textures.
     ///
     /// # Panics
     /// If the file declares no such constant.
@@ -135,33 +138,56 @@ impl Shader {
     }
 }
 
-/// A shader whose functions like `fn x_at(i: u32) -> f32 { return x[i]; }` and `fn x_four(i: u32) -> vec4f { return ... }`, four
-/// elements from 4 i on, find them in a texture beside the buffer: TEXELS texels in a row, four elements in each.
+/// A shader whose functions `NAME_at`, `NAME_four` and `NAME_run` read buffer NAME through a texture: TEXELS texels in a row, four
+/// elements in each. The first two, `fn x_at(i: u32) -> T`, return element number i, or texel number i where T is a vector;
+/// `fn x_run(start: u32, count: u32, last: u32) -> Run` the bits of neighbouring elements, by the shader's `run_texel` and
+/// `from_start`.
 fn through_textures(source: &str) -> String {
-    let buffer_of = |line: &str| {
-        let declaration = line.strip_prefix("@group(0) @binding(")?;
-        let (binding, rest) = declaration.split_once(") var<storage, ")?;
+    let buffer = |line: &str| {
+        let (binding, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(") var<storage, ")?;
         let (name, ty) = rest.split_once("> ")?.1.split_once(": array<")?;
-        let binding: u32 = binding.parse().ok()?;
-        Some((binding, name.to_owned(), if ty.starts_with("u32") { "u32" } else { "f32" }))
+        Some((binding.parse::<u32>().ok()?, name.to_owned(), if ty.starts_with("u32") { "u32" } else { "f32" }))
     };
     let mut text = String::new();
-    let mut names = Vec::new();
-    for line in source.lines() {
-        let accessor = names.iter().find_map(|name: &String| {
-            let (head, _) = line.split_once(" { return ")?;
-            head.strip_prefix("fn ")?.strip_prefix(name.as_str())?.strip_prefix('_')?;
-            let scalar = head.ends_with("-> f32") || head.ends_with("-> u32");
-            let (texel, element) = if scalar { ("(i / 4u)", "[i % 4u]") } else { ("i", "") };
-            let place = format!("vec2u({texel} % TEXELS, {texel} / TEXELS)");
-            Some(format!("{head} {{ return textureLoad({name}{TEXELS}, {place}, 0){element}; }}"))
+    let mut buffers = Vec::new();
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        let function = line.strip_prefix("fn ").and_then(|rest| rest.split_once('('));
+        let reader = function.and_then(|(function, _)| {
+            let (name, what) = function.rsplit_once('_')?;
+            buffers.iter().any(|buffer| buffer == name).then_some((name, what))
         });
-        text += accessor.as_deref().unwrap_or(line);
-        text.push('\n');
-        if let Some((binding, name, element)) = buffer_of(line) {
-            text +=
-                &format!("@group(0) @binding({}) var {name}{TEXELS}: texture_2d<{element}>;\n", binding + TEXTURE_BINDINGS);
-            names.push(name);
+        let head = line.split_once(" {").map_or(line, |(head, _)| head);
+        let load = |name: &str| format!("textureLoad({name}{TEXELS}, vec2u(texel % TEXELS, texel / TEXELS), 0)");
+        match reader {
+            Some((name, "at" | "four")) => {
+                let scalar = head.ends_with("-> f32") || head.ends_with("-> u32");
+                let (texel, element) = if scalar { ("i / 4u", "[i % 4u]") } else { ("i", "") };
+                let load = load(name);
+                text += &format!("{head} {{ let texel = {texel} + {name}{FIRST}; return {load}{element}; }}\n");
+            }
+            Some((name, "run")) => {
+                let load = load(name);
+                text += &format!(
+                    "{head} {{
+    var texels: array<vec4u, RUN_TEXELS>;
+    for (var h = 0u; h < RUN_TEXELS; h++) {{
+        let texel = min(run_texel(start) + h + {name}{FIRST}, {name}{LAST});
+        texels[h] = bitcast<vec4u>({load});
+    }}
+    return from_start(texels, start);
+}}
+"
+                );
+                lines.find(|&line| line == "}");
+            }
+            _ => text += &format!("{line}\n"),
+        }
+        if let Some((binding, name, element)) = buffer(line) {
+            let binding = binding + TEXTURE_BINDINGS;
+            text += &format!("@group(0) @binding({binding}) var {name}{TEXELS}: texture_2d<{element}>;\n");
+            text += &format!("override {name}{FIRST}: u32 = 0u;\noverride {name}{LAST}: u32 = 0xffffffffu;\n");
+            buffers.push(name);
         }
     }
     text

@@ -1,7 +1,8 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
-use super::kernel::{BindingKind, Kernel, Shader};
+use super::kernel::{BindingKind, FIRST, Kernel, LAST, Shader};
 use super::{Context, GpuError, Tensor};
+use std::ops::Range;
 
 /// What differs from batch to batch. The host writes one per batch of an epoch into one uniform buffer, [`STRIDE`] bytes
 /// apart; each replay of the plan binds its own by a dynamic offset.
@@ -106,7 +107,16 @@ impl<'a> Planner<'a> {
     /// Errors name op, entry point and binding: a buffer that the kernel uses and that is missing, one that it does not
     /// use, one that is too small, too many workgroups, or a kernel that does not compile.
     pub fn dispatch(&mut self, d: Dispatch) -> Result<(), GpuError> {
-        let kernel = self.context.kernel(d.shader, d.entry, d.tiles, d.constants)?;
+        // A slice is read through the texture of its whole buffer.
+        let through_textures = d.tiles.iter().any(|&(name, value)| name == "TEXELS" && value > 0);
+        let ends = |&(name, tensor, _): &(&str, &Tensor, usize)| {
+            let Range { start, end } = tensor.texels();
+            [(format!("{name}{FIRST}"), start as f64), (format!("{name}{LAST}"), (end - 1) as f64)]
+        };
+        let ends: Vec<_> = d.buffers.iter().filter(|_| through_textures).flat_map(ends).collect();
+        let mut constants = d.constants.to_vec();
+        constants.extend(ends.iter().map(|(name, value)| (name.as_str(), *value)));
+        let kernel = self.context.kernel(d.shader, d.entry, d.tiles, &constants)?;
         let error = |binding: &str, problem: String| GpuError::Binding {
             op: d.shader.op,
             entry: d.entry.into(),
@@ -140,7 +150,7 @@ impl<'a> Planner<'a> {
             let view = match b.kind {
                 BindingKind::Texels(sample_type) => {
                     let texture = tensor.texture(self.context, sample_type)?;
-                    if !self.filled.iter().any(|filled| filled.shares_texture(tensor)) {
+                    if !self.filled.iter().any(|filled| filled.shares_buffer(tensor)) {
                         fills.push((*tensor).clone());
                     }
                     Some(texture.create_view(&wgpu::TextureViewDescriptor::default()))
@@ -183,7 +193,7 @@ impl<'a> Planner<'a> {
         });
         self.context.check()?;
         self.filled.extend(fills.iter().cloned());
-        self.filled.retain(|filled| !written.iter().any(|tensor| filled.overlaps(tensor)));
+        self.filled.retain(|filled| !written.iter().any(|tensor| filled.shares_buffer(tensor)));
         let Kernel { pipeline, uses_batch, .. } = kernel;
         self.steps.push(Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups });
         Ok(())

@@ -11,11 +11,12 @@ use std::task::Poll;
 /// Where a slice of a buffer may begin, in elements of 4 bytes: WebGPU's default `min_storage_buffer_offset_alignment`.
 pub const ALIGNMENT: usize = 256 / 4;
 
-/// Bytes of a texel: four elements.
-const TEXEL: usize = 16;
-
-/// Texels of a tensor's texture in a row. With WebGPU's default limits on a texture's height it holds as much as a binding may.
+/// Elements in a texel of a tensor's texture.
+pub const TEXEL: usize = 4;
+/// Texels in a row of it. With WebGPU's default limit on a texture's height it holds as much as a binding may.
 pub const TEXELS: u32 = 1024;
+/// Bytes of a row.
+const ROW: u64 = TEXELS as u64 * TEXEL as u64 * 4;
 
 /// A run of 4-byte elements (f32 or u32) in a GPU buffer. Several tensors may share one buffer, as all parameters do.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Tensor {
     /// In elements from the start of `buffer`, a multiple of [`ALIGNMENT`].
     offset: usize,
     len: usize,
-    /// See [`Tensor::texture`].
+    /// See [`Tensor::texture`]. One for all tensors that share the buffer.
     texture: Arc<OnceLock<wgpu::Texture>>,
 }
 
@@ -33,7 +34,7 @@ impl Tensor {
     /// A new buffer of `len` elements, all zero.
     pub fn zeros(context: &Context, label: impl Into<String>, len: usize) -> Result<Self, GpuError> {
         let label = label.into();
-        let size = (len.max(1) * 4).next_multiple_of(TEXEL) as u64;
+        let size = (len.max(1) as u64 * 4).next_multiple_of(ROW); // for whole rows of a texture
         let limit = context.device.limits().max_storage_buffer_binding_size.min(context.device.limits().max_buffer_size);
         if size > limit {
             let device = context.info.name.clone();
@@ -64,7 +65,7 @@ impl Tensor {
             buffer: self.buffer.clone(),
             offset: self.offset + range.start,
             len: range.len(),
-            texture: Arc::default(),
+            texture: self.texture.clone(),
         }
     }
 
@@ -108,23 +109,21 @@ impl Tensor {
         })
     }
 
-    /// The texture through which kernels may read this tensor, made at its first use: four elements in a texel, [`TEXELS`] texels
-    /// in a row. It has the elements as they were at the last [`Tensor::fill_texture`].
+    /// The texture through which kernels may read the buffer, made at its first use: [`TEXEL`] elements in a texel, [`TEXELS`]
+    /// texels in a row. It has the elements as they were at the last [`Tensor::fill_texture`].
     pub(super) fn texture(
         &self,
         context: &Context,
         sample_type: wgpu::TextureSampleType,
     ) -> Result<wgpu::Texture, GpuError> {
-        let height = (self.len.max(1).div_ceil(TEXEL / 4) as u32).div_ceil(TEXELS);
-        let row = u64::from(TEXELS) * TEXEL as u64;
-        let limit = u64::from(context.device.limits().max_texture_dimension_2d) * row;
-        if u64::from(height) * row > limit {
-            let (what, device) = (format!("a texture of {}", self.label), context.info.name.clone());
-            return Err(GpuError::BufferTooLarge { what, needed: u64::from(height) * row, device, limit });
+        let limit = u64::from(context.device.limits().max_texture_dimension_2d) * ROW;
+        if self.buffer.size() > limit {
+            let (what, device) = (format!("the texture of {}", self.label), context.info.name.clone());
+            return Err(GpuError::BufferTooLarge { what, needed: self.buffer.size(), device, limit });
         }
         let descriptor = wgpu::TextureDescriptor {
             label: Some(&self.label),
-            size: wgpu::Extent3d { width: TEXELS, height, depth_or_array_layers: 1 },
+            size: wgpu::Extent3d { width: TEXELS, height: self.rows(), depth_or_array_layers: 1 },
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -138,35 +137,27 @@ impl Tensor {
         Ok(self.texture.get_or_init(|| context.device.create_texture(&descriptor)).clone())
     }
 
-    /// Copies the tensor into its texture, if it has one: whole rows, then the rest of the last.
+    /// Of the texture, which holds the whole buffer.
+    fn rows(&self) -> u32 {
+        (self.buffer.size() / ROW) as u32
+    }
+
+    /// The texels that have the tensor's elements.
+    pub(super) fn texels(&self) -> Range<usize> {
+        self.offset / TEXEL..(self.offset + self.len.max(1)).div_ceil(TEXEL)
+    }
+
+    /// Copies the buffer into its texture, if it has one.
     pub(super) fn fill_texture(&self, encoder: &mut wgpu::CommandEncoder) {
         let Some(texture) = self.texture.get() else { return };
-        let texels = self.len.max(1).div_ceil(TEXEL / 4) as u32;
-        let (rows, rest) = (texels / TEXELS, texels % TEXELS);
-        for (first, height, width) in [(0, rows, TEXELS), (rows, 1, rest)] {
-            if width > 0 && height > 0 {
-                let layout = wgpu::TexelCopyBufferLayout {
-                    offset: (self.offset * 4) as u64 + u64::from(first * TEXELS) * TEXEL as u64,
-                    bytes_per_row: Some(TEXELS * TEXEL as u32),
-                    rows_per_image: None,
-                };
-                let source = wgpu::TexelCopyBufferInfo { buffer: &self.buffer, layout };
-                let mut target = texture.as_image_copy();
-                target.origin.y = first;
-                encoder.copy_buffer_to_texture(source, target, wgpu::Extent3d { width, height, depth_or_array_layers: 1 });
-            }
-        }
+        let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None };
+        let source = wgpu::TexelCopyBufferInfo { buffer: &self.buffer, layout };
+        encoder.copy_buffer_to_texture(source, texture.as_image_copy(), texture.size());
     }
 
-    /// Whether what fills the texture of the one fills that of the other.
-    pub(super) fn shares_texture(&self, other: &Tensor) -> bool {
-        Arc::ptr_eq(&self.texture, &other.texture)
-    }
-
-    /// Whether the two have elements in common.
-    pub(super) fn overlaps(&self, other: &Tensor) -> bool {
-        let apart = self.offset + self.len <= other.offset || other.offset + other.len <= self.offset;
-        self.buffer == other.buffer && !apart
+    /// Whether the two are parts of one buffer.
+    pub(super) fn shares_buffer(&self, other: &Tensor) -> bool {
+        self.buffer == other.buffer
     }
 
     /// Copies elements `range` into a new staging buffer, to be mapped once the encoder's commands have been submitted.

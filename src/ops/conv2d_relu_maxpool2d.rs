@@ -71,15 +71,15 @@ impl Conv2dReluMaxPool2d {
     fn tiles(&self, context: &Context) -> [(&'static str, u32); 9] {
         let (channels, (_, pw)) = (self.channels as u32, self.pooled());
         // A software rasteriser takes wide strips, as even as they come; with few channels the results' stores decide.
-        let widest = if channels < 8 { 3 } else { 6 };
+        let widest = if channels < 8 { 2 } else { 6 };
         let strip = |length: usize| length.div_ceil(length.div_ceil(widest)) as u32;
         let side_by_side = channels.next_power_of_two().min(8);
         let [windows, patches, param_tile, group, c_lanes, slices] = match context.variant {
             Variant::Narrow => [1, 1, 1, 64, side_by_side, 256 / side_by_side],
             Variant::Wide if channels >= 8 => [strip(pw), strip(pw + 1), 8, 8, 8, 1],
             Variant::Shared if channels >= context.lanes => [strip(pw), strip(pw + 1), 8, context.lanes, context.lanes, 1],
-            Variant::Wide => [strip(pw), strip(pw + 1), 8, 8, 1, 8],
-            Variant::Shared => [strip(pw), strip(pw + 1), 8, context.lanes, 1, 8],
+            Variant::Wide => [strip(pw), strip(pw + 1), 4, 8, 1, 8],
+            Variant::Shared => [strip(pw), strip(pw + 1), 4, context.lanes, 1, 8],
         };
         // In backward_params those share that differ in nothing but the input channel.
         let param_lanes = if c_lanes == context.lanes { context.lanes } else { 1 };

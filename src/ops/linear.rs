@@ -27,9 +27,9 @@ impl Linear {
         let [group, samples, outs, rows, values] = match context.variant {
             Variant::Narrow => [64, 4, 4, 8, 4],
             Variant::Wide if small => [8, 4, 4, 8, 4],
-            Variant::Wide => [8, 16, 4, 32, 4],
+            Variant::Wide => [8, 16, 4, 16, 4],
             Variant::Shared if small => [context.lanes, 8, 2, 8, 4],
-            Variant::Shared => [context.lanes, 32, 4, 32, 4],
+            Variant::Shared => [context.lanes, 32, 4, 16, 4],
         };
         let whole = context.variant != Variant::Narrow && self.inputs.is_multiple_of(4);
         let vector = if whole { 4 } else { 1 };
@@ -40,8 +40,8 @@ impl Linear {
             ("ROWS", rows),
             ("COLUMNS", values / vector),
             ("VECTOR", vector),
-            ("TURN", if whole { 4 } else { 1 }),
-            ("TEXELS", if whole { context.texels } else { 0 }),
+            ("TURN", if whole && !small { 4 } else { 1 }),
+            ("TEXELS", if whole && !small { context.texels } else { 0 }),
             ("LANES", context.lanes),
         ]
     }
