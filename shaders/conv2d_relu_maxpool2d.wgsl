@@ -4,11 +4,11 @@
 // Only the maximum and its place are written. Nothing is computed for rows and columns that fill no window.
 //
 // Multiply-adds are cheap and loads are not, so each invocation takes a strip of neighbouring windows and a tile of
-// channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 5 * TILE. The rows of the strip pass through
-// two variables, `above` and `below`: a loop over the kernel's three rows takes the place of code three times as long.
+// channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 7 * TILE. Of each input channel it does all
+// there is to do at once, all nine taps of one output channel after the other, while their sums are in registers.
 //
 // Where LANES is more than 1, a workgroup is one subgroup of that many invocations, each of which loads a part of what all of
-// them need: see `share`.
+// them need: see `share`. Where TEXELS is more than 0, what is read comes in whole texels of a texture: see `x_run`.
 //
 // What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
 // would be most of what there is to compile, and a variable as index would drive the whole array out of the registers.
@@ -34,7 +34,7 @@ const GROUP: u32 = 64u;      // invocations of a workgroup; LANES where that is 
 const C_LANES: u32 = 8u;     // in backward_params: along the input channels
 const SLICES: u32 = 32u;     // and along the batch's windows
 const PARAM_LANES: u32 = 1u; // invocations that share what they load; divides PARAM_TILE, equals C_LANES if more than 1
-const TEXELS: u32 = 0u;      // texels in a row of the textures through which buffers are read; 0: not through textures
+const TEXELS: u32 = 0u;      // texels in a row of the textures through which buffers are read; 0: they are read themselves
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;               // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C, 3, 3)
@@ -54,8 +54,8 @@ fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 // `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 
-// What is read of the buffers: the bits of `count` neighbouring elements from `start` on, which may lie before the first; `last` or
-// some other stands for those behind it. Where TEXELS is more than 0 the host puts loads of whole texels here.
+// All that is read of the large buffers: the bits of `count` neighbouring elements from `start` on, which may lie before the first;
+// anything may stand for those behind `last`. Where TEXELS is more than 0 the host puts loads of whole texels into these functions.
 const COLUMNS: u32 = 2u * WINDOWS + 2u;
 const LONGEST: u32 = max(max(COLUMNS, PATCHES + 1u), 9u);
 alias Run = array<u32, LONGEST>;
@@ -80,9 +80,9 @@ fn d_y_run(start: u32, count: u32, last: u32) -> Run {
     return run;
 }
 
-// A run begins anywhere in the first of its texels: with number `start` % 4.
+// A run begins anywhere in the first of its texels, with number `start` % 4, and that up to 16 texels before the first of all.
 const RUN_TEXELS: u32 = (LONGEST + 6u) / 4u;
-fn run_texel(start: u32) -> u32 { return (start + 4u) / 4u - 1u; }
+fn run_texel(start: u32) -> u32 { return (start + 64u) / 4u - 16u; }
 fn from_start(loaded: array<vec4u, RUN_TEXELS>, start: u32) -> Run {
     var texels = loaded;
     for (var h = 0u; h < RUN_TEXELS; h++) {

@@ -16,8 +16,8 @@ const OUTS: u32 = 4u;     // block of forward: outputs
 const ROWS: u32 = 8u;     // block of backward: outputs or samples
 const COLUMNS: u32 = 4u;  // block of backward: Values along k, GROUP apart
 const VECTOR: u32 = 1u;   // elements of a Value; the host sets 4 where that suits the device and K is a multiple of it
-const TURN: u32 = 1u;     // samples in a turn of the loop over the batch in backward
-const TEXELS: u32 = 0u;   // texels in a row of the textures through which x, weight and d_y are read; 0: not through textures
+const TURN: u32 = 1u;     // products that backward adds to each sum in a turn of its loops
+const TEXELS: u32 = 0u;   // texels in a row of the textures through which x, weight and d_y are read; 0: they are read themselves
 const LANES: u32 = 1u;    // invocations that share what they load; divides ROWS, equals GROUP if more than 1
 
 // What one load or store moves: the host makes it a vec4f where VECTOR is 4.
@@ -37,6 +37,7 @@ fn product(a: Value, b: Value) -> f32 { return a * b; }
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 fn share_value(value: Value, lane: u32, among: u32) -> Value { return value; }
 
+// What is read of the large buffers. Where TEXELS is more than 0 the host puts loads of texels here.
 fn x_at(i: u32) -> Value { return x[i]; }
 fn weight_at(i: u32) -> Value { return weight[i]; }
 fn d_y_at(i: u32) -> f32 { return d_y[i]; }

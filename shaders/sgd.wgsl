@@ -6,12 +6,13 @@ override MOMENTUM: f32 = 0.9;
 override NESTEROV: bool = true;
 
 const WORKGROUP: u32 = 256u;
-const TEXELS: u32 = 0u; // texels in a row of the textures through which the old values are read; 0: not through textures
+const TEXELS: u32 = 0u; // texels in a row of the textures through which the old values are read; 0: they are read themselves
 
 @group(0) @binding(0) var<storage, read_write> param: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> velocity: array<vec4f>;
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
 
+// Where TEXELS is more than 0 the host puts loads of texels here.
 fn param_at(i: u32) -> vec4f { return param[i]; }
 fn velocity_at(i: u32) -> vec4f { return velocity[i]; }
 fn gradient_at(i: u32) -> vec4f { return gradient[i]; }

@@ -3,11 +3,11 @@
 
 mod common;
 
-use mnist_wgpu::gpu::kernel::reflect;
-use mnist_wgpu::gpu::plan::Dispatch;
-use mnist_wgpu::gpu::{Batch, Context, GpuError, Planner, Shader, Tensor};
+use mnist_wgpu::gpu::kernel::{BindingKind, reflect};
+use mnist_wgpu::gpu::plan::{self, Dispatch};
+use mnist_wgpu::gpu::{Batch, Context, GpuError, Planner, Shader, Tensor, drive};
 use mnist_wgpu::metrics::BatchMetrics;
-use mnist_wgpu::ops::{Op, SHADERS, conv2d::Conv2d, relu};
+use mnist_wgpu::ops::{Op, SHADERS, conv2d::Conv2d, relu, sgd::Sgd};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Literal, ShaderStage, TypeInner};
@@ -127,6 +127,70 @@ fn every_entry_point_translates_for_vulkan_dx12_and_metal() {
             }
             translate(&shader, &entry.name, &others.clone().collect());
         }
+    }
+}
+
+/// The buffers that an entry point reads through textures, and those that it reads or writes themselves.
+fn ways_of_access(module: &naga::Module, info: &ModuleInfo, entry: &str) -> [Vec<String>; 2] {
+    let index = module.entry_points.iter().position(|e| e.name == entry).expect("it is there");
+    let bindings = reflect(module, info, index).into_iter().filter(|b| b.group == 0);
+    let (textures, buffers): (Vec<_>, Vec<_>) = bindings.partition(|b| matches!(b.kind, BindingKind::Texels(_)));
+    [textures, buffers].map(|bindings| bindings.into_iter().map(|b| b.name).collect())
+}
+
+#[test]
+fn the_large_buffers_are_read_through_textures_where_the_host_says_so_and_only_there() {
+    let large = [
+        ("conv2d_relu_maxpool2d", "forward", vec!["x", "weight"], vec!["bias", "y", "winner"]),
+        ("conv2d_relu_maxpool2d", "backward_input", vec!["weight", "winner", "d_y"], vec!["d_x"]),
+        ("conv2d_relu_maxpool2d", "backward_params", vec!["x", "winner", "d_y"], vec!["d_weight", "d_bias"]),
+        ("linear", "forward", vec!["x", "weight"], vec!["bias", "y"]),
+        ("linear", "backward_params", vec!["x", "d_y"], vec!["d_weight", "d_bias"]),
+        ("linear", "backward", vec!["x", "weight", "d_y"], vec!["d_x", "d_weight", "d_bias"]),
+        ("sgd", "update", vec!["param", "velocity", "gradient"], vec!["param", "velocity"]),
+    ];
+    let mut found = 0;
+    for shader in SHADERS.iter().filter(|shader| shader.source.contains("const TEXELS: ")) {
+        let mut tiles = vec![("TEXELS", 1024)];
+        tiles.extend(shader.source.contains("const VECTOR: ").then_some(("VECTOR", 4)));
+        let (module, info) = shader.parse(&tiles).unwrap_or_else(|e| panic!("{e}"));
+        let (plain, plain_info) = shader.parse(&[]).unwrap_or_else(|e| panic!("{e}"));
+        for entry in module.entry_points.iter().map(|e| e.name.as_str()) {
+            let what = format!("{}.{entry}", shader.op);
+            let (.., textures, buffers) = large.iter().find(|&&(op, e, ..)| (op, e) == (shader.op, entry)).expect(&what);
+            assert_eq!(ways_of_access(&module, &info, entry), [textures.clone(), buffers.clone()], "{what}");
+            assert!(textures.len() <= wgpu::Limits::default().max_sampled_textures_per_shader_stage as usize, "{what}");
+            assert!(ways_of_access(&plain, &plain_info, entry)[0].is_empty(), "{what} reads textures unasked");
+            found += 1;
+        }
+        let parsed = Parsed { op: shader.op, module, info };
+        for entry in &parsed.module.entry_points {
+            translate(&parsed, &entry.name, &PipelineConstants::default());
+        }
+    }
+    assert_eq!(found, large.len(), "entry points looked at");
+}
+
+/// What the velocity is after `updates` of the optimizer in each of `plans` plans.
+fn velocity_after(context: &Context, plans: usize, updates: usize) -> Vec<f32> {
+    let tensor = |label: &str, value: f32| Tensor::from_slice(context, label, &[value; 64]).expect("it fits");
+    let (param, velocity, gradient) = (tensor("param", 1.0), tensor("velocity", 0.0), tensor("gradient", 1.0));
+    for _ in 0..plans {
+        let mut planner = Planner::new(context);
+        for _ in 0..updates {
+            Sgd::default().plan(&mut planner, &param, &velocity, &gradient).expect("nothing is wrong with it");
+        }
+        plan::run(context, &planner.steps, &Batch::default()).expect("it runs");
+    }
+    drive::block_on(context, velocity.read(context)).expect("the results arrive")
+}
+
+#[test]
+fn a_dispatch_reads_through_textures_what_those_before_it_wrote() {
+    for context in common::contexts(&common::VARIANTS) {
+        let expected = velocity_after(&context, 6, 1);
+        assert!(expected.iter().all(|&v| (v - 4.68559).abs() < 1e-5), "1 + 0.9 + ... + 0.9^5, not {}", expected[0]);
+        assert_eq!(velocity_after(&context, 2, 3), expected, "{}: three updates in a plan", context.variant);
     }
 }
 

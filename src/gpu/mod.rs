@@ -9,13 +9,14 @@ pub mod engine;
 pub mod kernel;
 pub mod plan;
 pub mod profile;
+pub mod shader;
 pub mod tensor;
 pub mod variant;
 
 pub use context::{Adapters, Context, Options};
 pub use engine::GpuEngine;
-pub use kernel::Shader;
 pub use plan::{Batch, Planner, Step};
+pub use shader::Shader;
 pub use tensor::Tensor;
 pub use variant::Variant;
 

@@ -1,6 +1,7 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
-use super::kernel::{BindingKind, FIRST, Kernel, LAST, Shader};
+use super::kernel::{BindingKind, Kernel};
+use super::shader::{FIRST, LAST, Shader};
 use super::{Context, GpuError, Tensor};
 use std::ops::Range;
 
@@ -30,7 +31,7 @@ pub struct Step {
     pub flops: u64,
     /// The least traffic that serves it: every element it needs read once, or written once, or both.
     pub bytes: u64,
-    /// What it reads through textures and was written since they were filled, if they were.
+    /// What it reads through textures that the plan has not filled before it, or not since the buffer was written.
     fills: Vec<Tensor>,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
@@ -150,7 +151,7 @@ impl<'a> Planner<'a> {
             let view = match b.kind {
                 BindingKind::Texels(sample_type) => {
                     let texture = tensor.texture(self.context, sample_type)?;
-                    if !self.filled.iter().any(|filled| filled.shares_buffer(tensor)) {
+                    if !self.filled.iter().chain(&fills).any(|filled| filled.shares_buffer(tensor)) {
                         fills.push((*tensor).clone());
                     }
                     Some(texture.create_view(&wgpu::TextureViewDescriptor::default()))

@@ -1,8 +1,9 @@
 //! Variants of the kernels. One tiling cannot serve all devices: a GPU wants thousands of invocations of few registers each,
 //! a software rasteriser, which runs on a few cores' vector units, few invocations that load as little as they can.
 //!
-//! A variant is other values for a shader's `const`s, and, in [`Variant::Shared`], loads shared through subgroups. All
-//! variants compute the same and stand under the same tests; `docs/performance.md` has what each gives where.
+//! A variant is other values for a shader's `const`s; in [`Variant::Wide`] and [`Variant::Shared`] buffers read through textures, and
+//! in [`Variant::Shared`] loads shared through subgroups. All variants compute the same and stand under the same tests;
+//! `docs/performance.md` has what each gives where.
 
 use super::context::is_software;
 use std::fmt;
@@ -13,9 +14,9 @@ use wgpu::{Adapter, Features};
 pub enum Variant {
     /// Small tiles: many invocations, few registers. For GPUs.
     Narrow,
-    /// Large tiles: few loads for each multiply-add. For software rasterisers.
+    /// Large tiles: few loads for each multiply-add, and those of texels, four elements at once. For software rasterisers.
     Wide,
-    /// Large tiles, and the invocations of a subgroup share what they load. For software rasterisers with subgroups of one
+    /// The same, and the invocations of a subgroup share what they load. For software rasterisers with subgroups of one
     /// known size.
     Shared,
 }

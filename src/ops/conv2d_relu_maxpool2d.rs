@@ -70,7 +70,8 @@ impl Conv2dReluMaxPool2d {
     /// The tiles that suit a device: see the constants in the shader.
     fn tiles(&self, context: &Context) -> [(&'static str, u32); 9] {
         let (channels, (_, pw)) = (self.channels as u32, self.pooled());
-        // A software rasteriser takes wide strips, as even as they come; with few channels the results' stores decide.
+        // A software rasteriser takes wide strips, as even as they come; with few channels, where there is little to gain, what
+        // compiles fast.
         let widest = if channels < 8 { 2 } else { 6 };
         let strip = |length: usize| length.div_ceil(length.div_ceil(widest)) as u32;
         let side_by_side = channels.next_power_of_two().min(8);

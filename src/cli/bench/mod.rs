@@ -194,7 +194,7 @@ fn host_line(host: &Host) -> String {
     let all = host.batchings.iter().map(|b| format!("{:.1} at {}", b.microseconds_per_step.median, b.steps_per_submit));
     let all: Vec<_> = all.collect();
     format!(
-        "The host encodes and submits a step in {:.1} us (by steps per submit: {}; median, no-op backend).\n",
+        "The host encodes and submits a step in {:.1} us (by steps per submit: {}; median, narrow kernels on the no-op backend).\n",
         host.microseconds_per_step,
         all.join(", ")
     )

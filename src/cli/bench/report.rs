@@ -89,7 +89,8 @@ pub struct Kernel {
     pub spans: Vec<(f64, f64)>,
 }
 
-/// Time that the host takes to encode and submit a step of 32 images, on wgpu's no-op backend; the same for every device.
+/// Time that the host takes to encode and submit a step of 32 images as a GPU runs it, by the `narrow` kernels, on wgpu's no-op
+/// backend.
 #[derive(Serialize)]
 pub struct Host {
     /// With the best batching.
