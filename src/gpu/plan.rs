@@ -41,7 +41,7 @@ pub struct Step {
 
 /// Records `steps`, each with the number of its batch in the buffer of bind group 1, `batch`: as few compute passes as the
 /// copies into textures between them allow.
-pub fn record<'a>(
+pub(super) fn record<'a>(
     encoder: &mut wgpu::CommandEncoder,
     steps: impl Iterator<Item = (&'a Step, u32)>,
     batch: &wgpu::BindGroup,
@@ -90,6 +90,38 @@ pub struct Dispatch<'a> {
     pub flops: u64,
 }
 
+impl Dispatch<'_> {
+    /// Where the buffers' elements are in their textures, as constants of the shader: a slice is read through the texture of its
+    /// whole buffer.
+    fn ends(&self) -> Vec<(String, f64)> {
+        let through_textures = self.tiles.iter().any(|&(name, value)| name == "TEXELS" && value > 0);
+        let ends = |&(name, tensor, _): &(&str, &Tensor, usize)| {
+            let Range { start, end } = tensor.texels();
+            [(format!("{name}{FIRST}"), start as f64), (format!("{name}{LAST}"), (end - 1) as f64)]
+        };
+        self.buffers.iter().filter(|_| through_textures).flat_map(ends).collect()
+    }
+
+    /// Whole workgroups along x, y, z, an error if a device allows no more than `limit` of them.
+    fn workgroups(&self, kernel: &Kernel, limit: u32) -> Result<[u32; 3], GpuError> {
+        let mut workgroups = [0; 3];
+        for (axis, count) in workgroups.iter_mut().enumerate() {
+            let needed = self.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize);
+            *count = u32::try_from(needed).unwrap_or(u32::MAX);
+            if *count > limit {
+                return Err(GpuError::TooManyWorkgroups {
+                    op: self.shader.op,
+                    entry: self.entry.into(),
+                    axis: ['x', 'y', 'z'][axis],
+                    found: *count,
+                    limit,
+                });
+            }
+        }
+        Ok(workgroups)
+    }
+}
+
 /// Collects the steps of a plan.
 pub struct Planner<'a> {
     pub context: &'a Context,
@@ -108,13 +140,7 @@ impl<'a> Planner<'a> {
     /// Errors name op, entry point and binding: a buffer that the kernel uses and that is missing, one that it does not
     /// use, one that is too small, too many workgroups, or a kernel that does not compile.
     pub fn dispatch(&mut self, d: Dispatch) -> Result<(), GpuError> {
-        // A slice is read through the texture of its whole buffer.
-        let through_textures = d.tiles.iter().any(|&(name, value)| name == "TEXELS" && value > 0);
-        let ends = |&(name, tensor, _): &(&str, &Tensor, usize)| {
-            let Range { start, end } = tensor.texels();
-            [(format!("{name}{FIRST}"), start as f64), (format!("{name}{LAST}"), (end - 1) as f64)]
-        };
-        let ends: Vec<_> = d.buffers.iter().filter(|_| through_textures).flat_map(ends).collect();
+        let ends = d.ends();
         let mut constants = d.constants.to_vec();
         constants.extend(ends.iter().map(|(name, value)| (name.as_str(), *value)));
         let kernel = self.context.kernel(d.shader, d.entry, d.tiles, &constants)?;
@@ -164,21 +190,7 @@ impl<'a> Planner<'a> {
             bound.push((b.index, *tensor, view));
         }
 
-        let limit = self.context.device.limits().max_compute_workgroups_per_dimension;
-        let mut workgroups = [0; 3];
-        for (axis, count) in workgroups.iter_mut().enumerate() {
-            let needed = d.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize);
-            *count = u32::try_from(needed).unwrap_or(u32::MAX);
-            if *count > limit {
-                return Err(GpuError::TooManyWorkgroups {
-                    op: d.shader.op,
-                    entry: d.entry.into(),
-                    axis: ['x', 'y', 'z'][axis],
-                    found: *count,
-                    limit,
-                });
-            }
-        }
+        let workgroups = d.workgroups(&kernel, self.context.device.limits().max_compute_workgroups_per_dimension)?;
         let label = format!("{}.{}", d.shader.op, d.entry);
         let entries: Vec<_> = bound
             .iter()

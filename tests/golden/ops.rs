@@ -131,39 +131,11 @@ impl Case {
 pub struct Gpu<'a> {
     context: &'a Context,
     pub name: String,
-    batch: wgpu::BindGroup,
 }
 
 impl<'a> Gpu<'a> {
     fn new(context: &'a Context) -> Self {
-        // Bind group 1 of every kernel; see `gpu::plan`. None of the kernels here reads it.
-        let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: 256,
-            usage: wgpu::BufferUsages::UNIFORM,
-            mapped_at_creation: false,
-        });
-        let size = std::num::NonZeroU64::new(size_of::<Batch>() as u64);
-        let layout = context.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: None,
-            entries: &[wgpu::BindGroupLayoutEntry {
-                binding: 0,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Uniform,
-                    has_dynamic_offset: true,
-                    min_binding_size: size,
-                },
-                count: None,
-            }],
-        });
-        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &buffer, offset: 0, size });
-        let batch = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &layout,
-            entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
-        });
-        Self { context, name: format!("{}, {:?}", context.info.name, context.options), batch }
+        Self { context, name: format!("{}, {:?}", context.info.name, context.options) }
     }
 
     pub fn tensor<T: Pod>(&self, data: &[T]) -> Tensor {
@@ -181,10 +153,7 @@ impl<'a> Gpu<'a> {
     pub fn run(&self, what: &str, plan: impl FnOnce(&mut Planner) -> Result<(), mnist_wgpu::gpu::GpuError>) {
         let mut planner = Planner::new(self.context);
         plan(&mut planner).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
-        let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        plan::record(&mut encoder, planner.steps.iter().map(|step| (step, 0)), &self.batch);
-        self.context.queue.submit([encoder.finish()]);
-        self.context.check().unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
+        plan::run(self.context, &planner.steps, &Batch::default()).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
     }
 }
 
