@@ -286,6 +286,9 @@ fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
     }
 }
 
+// Bit `k`, by a test of the sign, which is what a vector unit chooses by. Of a winner: 0, its column; 1, its row; 2, that it is DEAD.
+fn bit(word: u32, k: u32) -> bool { return bitcast<i32>(word << (31u - k)) < 0; }
+
 // The words of winners that hold a tile of output channels.
 const WORDS: u32 = (PARAM_TILE + PACKED - 1u) / PACKED;
 
@@ -323,7 +326,7 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
                 let last = select(BATCH * words() * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
                 let run = winner_run((n * words() + word) * pooled_height() * pooled_width() + at, WINDOWS, last);
                 for (var v = 0u; v < WINDOWS; v++) {
-                    codes[v][h] = run[v];
+                    codes[v][h] = run[v] >> (4u * (o0 % PACKED));
                 }
             }
             var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
@@ -337,15 +340,16 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
             }
             for (var t = 0u; t < PARAM_TILE; t++) {
                 for (var v = 0u; v < WINDOWS; v++) {
-                    let q = (codes[v][t / PACKED] >> (4u * ((o0 + t) % PACKED))) & 15u;
-                    let live = q < DEAD && px + v < pooled_width();
+                    let code = codes[v][t / PACKED];
+                    let q = 4u * (t % PACKED); // its place in the word
+                    let live = !bit(code, q + 2u) && px + v < pooled_width();
                     let dq = select(0.0, share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), live);
                     // What each tap multiplied in the winner: a choice of rows, then of columns.
                     for (var i = 0u; i < 3u; i++) {
                         let j = 2u * v;
                         let row = select(vec4f(rows[i][j], rows[i][j + 1u], rows[i][j + 2u], rows[i][j + 3u]),
-                            vec4f(rows[i + 1u][j], rows[i + 1u][j + 1u], rows[i + 1u][j + 2u], rows[i + 1u][j + 3u]), (q & 2u) != 0u);
-                        sums[t][i] += dq * select(row.xyz, row.yzw, (q & 1u) != 0u);
+                            vec4f(rows[i + 1u][j], rows[i + 1u][j + 1u], rows[i + 1u][j + 2u], rows[i + 1u][j + 3u]), bit(code, q + 1u));
+                        sums[t][i] += dq * select(row.xyz, row.yzw, bit(code, q));
                     }
                     bias_sums[t] += dq;
                 }
