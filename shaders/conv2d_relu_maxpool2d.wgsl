@@ -4,7 +4,7 @@
 // Only the maximum and its place are written. Nothing is computed for rows and columns that fill no window.
 //
 // Multiply-adds are cheap and loads are not, so each invocation takes a strip of neighbouring windows and a tile of
-// channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 7 * TILE. Of each input channel it does all
+// channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 4 * TILE. Of each input channel it does all
 // there is to do at once, all nine taps of one output channel after the other, while their sums are in registers.
 //
 // Where LANES is more than 1, a workgroup is one subgroup of that many invocations, each of which loads a part of what all of
