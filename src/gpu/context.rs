@@ -30,9 +30,6 @@ pub struct Context {
     pub variant: Variant,
     /// Invocations that share loads: 1 but in [`Variant::Shared`].
     pub lanes: u32,
-    /// Texels in a row of the textures through which kernels read their buffers; 0 in [`Variant::Narrow`], where they read the
-    /// buffers themselves.
-    pub texels: u32,
     pub(super) modules: Mutex<HashMap<String, Arc<Module>>>,
     pub(super) kernels: Mutex<HashMap<String, Kernel>>,
     /// Layout of bind group 1, the same for every kernel: one [`super::plan::Batch`] at a dynamic offset.
@@ -212,7 +209,6 @@ impl Context {
             options,
             variant,
             lanes,
-            texels: if variant == Variant::Narrow { 0 } else { super::tensor::TEXELS },
             modules: Mutex::default(),
             kernels: Mutex::default(),
             batch_layout,

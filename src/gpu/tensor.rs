@@ -12,7 +12,7 @@ use std::task::Poll;
 pub const ALIGNMENT: usize = 256 / 4;
 
 /// Elements in a texel of a tensor's texture.
-pub const TEXEL: usize = 4;
+const TEXEL: usize = 4;
 /// Texels in a row of it. With WebGPU's default limit on a texture's height it holds as much as a binding may.
 pub const TEXELS: u32 = 1024;
 /// Bytes of a row.
@@ -123,7 +123,7 @@ impl Tensor {
         }
         let descriptor = wgpu::TextureDescriptor {
             label: Some(&self.label),
-            size: wgpu::Extent3d { width: TEXELS, height: self.rows(), depth_or_array_layers: 1 },
+            size: wgpu::Extent3d { width: TEXELS, height: (self.buffer.size() / ROW) as u32, depth_or_array_layers: 1 },
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -135,11 +135,6 @@ impl Tensor {
             view_formats: &[],
         };
         Ok(self.texture.get_or_init(|| context.device.create_texture(&descriptor)).clone())
-    }
-
-    /// Of the texture, which holds the whole buffer.
-    fn rows(&self) -> u32 {
-        (self.buffer.size() / ROW) as u32
     }
 
     /// The texels that have the tensor's elements.

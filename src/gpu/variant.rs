@@ -6,6 +6,7 @@
 //! `docs/performance.md` has what each gives where.
 
 use super::context::is_software;
+use super::tensor::TEXELS;
 use std::fmt;
 use std::str::FromStr;
 use wgpu::{Adapter, Features};
@@ -23,6 +24,14 @@ pub enum Variant {
 
 impl Variant {
     pub const ALL: [Variant; 3] = [Variant::Narrow, Variant::Wide, Variant::Shared];
+
+    /// Texels in a row of the textures through which kernels read their buffers; 0 where they read the buffers themselves.
+    pub fn texels(self) -> u32 {
+        match self {
+            Variant::Narrow => 0,
+            Variant::Wide | Variant::Shared => TEXELS,
+        }
+    }
 
     /// The variant that suits `adapter`.
     pub fn for_adapter(adapter: &Adapter) -> Self {

@@ -93,7 +93,7 @@ impl Conv2dReluMaxPool2d {
             ("GROUP", group),
             ("C_LANES", c_lanes),
             ("SLICES", slices),
-            ("TEXELS", context.texels),
+            ("TEXELS", context.variant.texels()),
         ]
     }
 }

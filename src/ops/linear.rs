@@ -33,6 +33,7 @@ impl Linear {
         };
         let whole = context.variant != Variant::Narrow && self.inputs.is_multiple_of(4);
         let vector = if whole { 4 } else { 1 };
+        let (turn, texels) = if whole && !small { (4, context.variant.texels()) } else { (1, 0) };
         [
             ("GROUP", group),
             ("SAMPLES", samples),
@@ -40,8 +41,8 @@ impl Linear {
             ("ROWS", rows),
             ("COLUMNS", values / vector),
             ("VECTOR", vector),
-            ("TURN", if whole && !small { 4 } else { 1 }),
-            ("TEXELS", if whole && !small { context.texels } else { 0 }),
+            ("TURN", turn),
+            ("TEXELS", texels),
             ("LANES", context.lanes),
         ]
     }
