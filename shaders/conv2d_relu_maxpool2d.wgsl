@@ -64,6 +64,7 @@ fn x_run(start: u32, count: u32, last: u32) -> Run {
     for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(x[min(start + k, last)]); }
     return run;
 }
+fn bias_at(i: u32) -> f32 { return bias[i]; }
 fn weight_run(start: u32, count: u32, last: u32) -> Run {
     var run: Run;
     for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(weight[min(start + k, last)]); }
@@ -136,9 +137,13 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
     let o0 = id.y * TILE;
     let mine = local % LANES;
     var sums: array<array<vec4f, WINDOWS>, TILE>;
+    var loaded_bias: f32;
     for (var t = 0u; t < TILE; t++) {
+        if (t % LANES == 0u) {
+            loaded_bias = bias_at(min(o0 + t + mine, OUT_CHANNELS - 1u));
+        }
         for (var v = 0u; v < WINDOWS; v++) {
-            sums[t][v] = vec4f(bias[min(o0 + t, OUT_CHANNELS - 1u)]);
+            sums[t][v] = vec4f(share(loaded_bias, t % LANES, LANES));
         }
     }
     for (var c = 0u; c < CHANNELS; c++) {

@@ -40,6 +40,7 @@ fn share_value(value: Value, lane: u32, among: u32) -> Value { return value; }
 // What is read of the large buffers. Where TEXELS is more than 0 the host puts loads of texels here.
 fn x_at(i: u32) -> Value { return x[i]; }
 fn weight_at(i: u32) -> Value { return weight[i]; }
+fn bias_at(i: u32) -> f32 { return bias[i]; }
 fn d_y_at(i: u32) -> f32 { return d_y[i]; }
 fn d_y_four(i: u32) -> vec4f { return vec4f(d_y[4u * i], d_y[4u * i + 1u], d_y[4u * i + 2u], d_y[4u * i + 3u]); }
 
@@ -83,7 +84,7 @@ fn forward_alone(o0: u32, n0: u32, local: u32) {
         let n = n0 + r / OUTS;
         let o = o0 + r % OUTS;
         if (n < BATCH && o < OUTPUTS) {
-            var sum = bias[o];
+            var sum = bias_at(o);
             for (var l = 0u; l < GROUP; l++) {
                 sum += parts[l * PARTS + r];
             }
@@ -114,7 +115,7 @@ fn forward_shared(o0: u32, n0: u32, local: u32) {
     for (var n = 0u; n < SAMPLES; n++) {
         for (var o = 0u; o < OUTS; o++) {
             if (n0 + n < BATCH && o0 + o * LANES < OUTPUTS) {
-                y[(n0 + n) * OUTPUTS + o0 + o * LANES] = bias[o0 + o * LANES] + sums[0][o];
+                y[(n0 + n) * OUTPUTS + o0 + o * LANES] = bias_at(o0 + o * LANES) + sums[0][o];
             }
         }
         for (var next = 1u; next < SAMPLES; next++) {

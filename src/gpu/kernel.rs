@@ -30,8 +30,8 @@ pub enum BindingKind {
     Uniform,
     Read,
     ReadWrite,
-    /// A texture of four elements in a texel, of f32 or u32, filled from the buffer before the dispatch.
-    Texels(wgpu::TextureSampleType),
+    /// A texture of four elements in a texel, filled from the buffer before the dispatch.
+    Texels(wgpu::TextureFormat),
 }
 
 /// One entry point, ready to run.
@@ -57,7 +57,7 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
         }
         let kind = match variable.space {
             naga::AddressSpace::Uniform => BindingKind::Uniform,
-            naga::AddressSpace::Handle => BindingKind::Texels(sample_type(&module.types[variable.ty].inner)),
+            naga::AddressSpace::Handle => BindingKind::Texels(format(&module.types[variable.ty].inner)),
             _ if uses.contains(GlobalUse::WRITE) => BindingKind::ReadWrite,
             // Declared read_write for another entry point's sake: the layout must still say so.
             naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => BindingKind::ReadWrite,
@@ -71,13 +71,13 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
     used.collect()
 }
 
-/// Of a texture that no sampler filters.
-fn sample_type(ty: &naga::TypeInner) -> wgpu::TextureSampleType {
+/// Of a texture that `Shader::with` has declared.
+fn format(ty: &naga::TypeInner) -> wgpu::TextureFormat {
     match ty {
-        naga::TypeInner::Image { class: naga::ImageClass::Sampled { kind: naga::ScalarKind::Uint, .. }, .. } => {
-            wgpu::TextureSampleType::Uint
-        }
-        _ => wgpu::TextureSampleType::Float { filterable: false },
+        naga::TypeInner::Image {
+            class: naga::ImageClass::Storage { format: naga::StorageFormat::Rgba32Uint, .. }, ..
+        } => wgpu::TextureFormat::Rgba32Uint,
+        _ => wgpu::TextureFormat::Rgba32Float,
     }
 }
 
@@ -147,10 +147,10 @@ impl Context {
                 binding: b.index,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: match b.kind {
-                    BindingKind::Texels(sample_type) => wgpu::BindingType::Texture {
-                        sample_type,
+                    BindingKind::Texels(format) => wgpu::BindingType::StorageTexture {
+                        access: wgpu::StorageTextureAccess::ReadOnly,
+                        format,
                         view_dimension: wgpu::TextureViewDimension::D2,
-                        multisampled: false,
                     },
                     kind => wgpu::BindingType::Buffer {
                         ty: wgpu::BufferBindingType::Storage { read_only: kind == BindingKind::Read },

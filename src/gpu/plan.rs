@@ -175,8 +175,8 @@ impl<'a> Planner<'a> {
             }
             bytes += 4 * *needed as u64 * (u64::from(b.reads) + u64::from(b.writes));
             let view = match b.kind {
-                BindingKind::Texels(sample_type) => {
-                    let texture = tensor.texture(self.context, sample_type)?;
+                BindingKind::Texels(format) => {
+                    let texture = tensor.texture(self.context, format)?;
                     if !self.filled.iter().chain(&fills).any(|filled| filled.shares_buffer(tensor)) {
                         fills.push((*tensor).clone());
                     }

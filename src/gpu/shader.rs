@@ -103,7 +103,8 @@ fn through_textures(source: &str) -> String {
     let buffer = |line: &str| {
         let (binding, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(") var<storage, ")?;
         let (name, ty) = rest.split_once("> ")?.1.split_once(": array<")?;
-        Some((binding.parse::<u32>().ok()?, name.to_owned(), if ty.starts_with("u32") { "u32" } else { "f32" }))
+        let format = if ty.starts_with("u32") { "rgba32uint" } else { "rgba32float" };
+        Some((binding.parse::<u32>().ok()?, name.to_owned(), format))
     };
     let mut text = String::new();
     let mut buffers = Vec::new();
@@ -115,7 +116,7 @@ fn through_textures(source: &str) -> String {
             buffers.iter().any(|buffer| buffer == name).then_some((name, what))
         });
         let head = line.split_once(" {").map_or(line, |(head, _)| head);
-        let load = |name: &str| format!("textureLoad({name}{TEXTURE}, vec2u(texel % TEXELS, texel / TEXELS), 0)");
+        let load = |name: &str| format!("textureLoad({name}{TEXTURE}, vec2u(texel % TEXELS, texel / TEXELS))");
         match reader {
             Some((name, "at" | "four")) => {
                 let scalar = head.ends_with("-> f32") || head.ends_with("-> u32");
@@ -140,9 +141,9 @@ fn through_textures(source: &str) -> String {
             }
             _ => text += &format!("{line}\n"),
         }
-        if let Some((binding, name, element)) = buffer(line) {
+        if let Some((binding, name, format)) = buffer(line) {
             let binding = binding + TEXTURE_BINDINGS;
-            text += &format!("@group(0) @binding({binding}) var {name}{TEXTURE}: texture_2d<{element}>;\n");
+            text += &format!("@group(0) @binding({binding}) var {name}{TEXTURE}: texture_storage_2d<{format}, read>;\n");
             text += &format!("override {name}{FIRST}: u32 = 0u;\noverride {name}{LAST}: u32 = 0xffffffffu;\n");
             buffers.push(name);
         }

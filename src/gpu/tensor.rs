@@ -111,11 +111,7 @@ impl Tensor {
 
     /// The texture through which kernels may read the buffer, made at its first use: [`TEXEL`] elements in a texel, [`TEXELS`]
     /// texels in a row. It has the elements as they were at the last [`Tensor::fill_texture`].
-    pub(super) fn texture(
-        &self,
-        context: &Context,
-        sample_type: wgpu::TextureSampleType,
-    ) -> Result<wgpu::Texture, GpuError> {
+    pub(super) fn texture(&self, context: &Context, format: wgpu::TextureFormat) -> Result<wgpu::Texture, GpuError> {
         let limit = u64::from(context.device.limits().max_texture_dimension_2d) * ROW;
         if self.buffer.size() > limit {
             let (what, device) = (format!("the texture of {}", self.label), context.info.name.clone());
@@ -127,11 +123,8 @@ impl Tensor {
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: match sample_type {
-                wgpu::TextureSampleType::Uint => wgpu::TextureFormat::Rgba32Uint,
-                _ => wgpu::TextureFormat::Rgba32Float,
-            },
-            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            format,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
             view_formats: &[],
         };
         Ok(self.texture.get_or_init(|| context.device.create_texture(&descriptor)).clone())
