@@ -13,6 +13,9 @@
 // What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
 // would be most of what there is to compile, and a variable as index would drive the whole array out of the registers.
 //
+// The loops that take the time ask at their end: what follows a `break` in a loop llvmpipe executes all the same, for no lane, so
+// that a `for` runs its body once more than it counts.
+//
 // Window element q is row q / 2, column q % 2. Positions count from the corner of the padded input.
 
 override BATCH: u32 = 32u;         // N
@@ -146,7 +149,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
             sums[t][v] = vec4f(share(loaded_bias, t % LANES, LANES));
         }
     }
-    for (var c = 0u; c < CHANNELS; c++) {
+    var c = 0u;
+    loop {
         let plane = n * CHANNELS + c;
         var rows: array<array<f32, COLUMNS>, 4>;
         for (var r = 0u; r < 4u; r++) {
@@ -169,6 +173,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
                 }
             }
         }
+        c++;
+        if (c == CHANNELS) { break; }
     }
     for (var v = 0u; v < WINDOWS; v++) {
         let at = py * pooled_width() + px + v;
@@ -216,14 +222,16 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     let c0 = id.y * TILE;
     let mine = local % LANES;
     var sums: array<array<vec4f, PATCHES>, TILE>;
-    for (var word = 0u; word < words(); word++) {
+    var word = 0u;
+    loop {
         // The windows of the rows above and of the patches' own, from one to the left on.
         var winners: array<Run, 2>;
         for (var a = 0u; a < 2u; a++) {
             let start = ((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
             winners[a] = winner_run(start, PATCHES + 1u, BATCH * words() * pooled_height() * pooled_width() - 1u);
         }
-        for (var o = word * PACKED; o < min((word + 1u) * PACKED, OUT_CHANNELS); o++) {
+        var o = word * PACKED;
+        loop {
             var rows: array<array<f32, PATCH_COLUMNS>, 4>;
             for (var a = 0u; a < 2u; a++) {
                 let start = ((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
@@ -255,7 +263,11 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
                     }
                 }
             }
+            o++;
+            if (o == min((word + 1u) * PACKED, OUT_CHANNELS)) { break; }
         }
+        word++;
+        if (word == words()) { break; }
     }
     for (var t = 0u; t < TILE; t++) {
         for (var v = 0u; v < PATCHES; v++) {
@@ -319,7 +331,8 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
         var rows: array<array<f32, COLUMNS>, 4>;
         rows[2] = load_row(plane, 0u, 2u * px);
         rows[3] = load_row(plane, 1u, 2u * px);
-        for (var py = 0u; py < pooled_height(); py++) {
+        var py = 0u;
+        loop {
             rows[0] = rows[2];
             rows[1] = rows[3];
             rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
@@ -359,6 +372,8 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
                     bias_sums[t] += dq;
                 }
             }
+            py++;
+            if (py == pooled_height()) { break; }
         }
     }
     // The slices' sums are added up in order, one output channel at a time, as workgroup memory is small.

@@ -4,7 +4,7 @@
 // take neighbouring k, along which x and W lie in memory.
 //
 // What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
-// would be most of what there is to compile.
+// would be most of what there is to compile. The loops that take the time ask at their end: see conv2d_relu_maxpool2d.wgsl.
 
 override BATCH: u32 = 32u;    // N
 override INPUTS: u32 = 1600u; // K, in Values
@@ -96,7 +96,8 @@ fn forward_alone(o0: u32, n0: u32, local: u32) {
 // Each invocation has its own outputs, LANES apart, and all of k; the subgroup shares what it loads of the samples.
 fn forward_shared(o0: u32, n0: u32, local: u32) {
     var sums: array<array<f32, OUTS>, SAMPLES>;
-    for (var k = 0u; k < INPUTS; k++) {
+    var k = 0u;
+    loop {
         var w: array<Value, OUTS>;
         for (var o = 0u; o < OUTS; o++) {
             w[o] = weight_at(min(o0 + o * LANES, OUTPUTS - 1u) * INPUTS + k);
@@ -111,6 +112,8 @@ fn forward_shared(o0: u32, n0: u32, local: u32) {
                 sums[n][o] += product(value, w[o]);
             }
         }
+        k++;
+        if (k == INPUTS) { break; }
     }
     for (var n = 0u; n < SAMPLES; n++) {
         for (var o = 0u; o < OUTS; o++) {
@@ -141,7 +144,8 @@ fn load_d_y(n: u32, o: u32) -> vec4f {
 fn params(k0: u32, o0: u32, mine: u32) {
     var sums: array<array<Value, COLUMNS>, ROWS>;
     var bias_sums: array<vec4f, FOURS>; // of those of the ROWS that this invocation loads
-    for (var first = 0u; first < BATCH; first += TURN) {
+    var first = 0u;
+    loop {
         var values: array<array<Value, COLUMNS>, TURN>;
         var loaded: array<array<vec4f, FOURS>, TURN>;
         for (var s = 0u; s < TURN; s++) {
@@ -163,6 +167,8 @@ fn params(k0: u32, o0: u32, mine: u32) {
                 }
             }
         }
+        first += TURN;
+        if (first >= BATCH) { break; }
     }
     for (var r = 0u; r < ROWS; r++) {
         for (var c = 0u; c < COLUMNS; c++) {
@@ -190,7 +196,8 @@ fn params(k0: u32, o0: u32, mine: u32) {
 // d_x[n,k] = sum_o d_y[n,o] * weight[o,k]
 fn input(k0: u32, n0: u32, mine: u32) {
     var sums: array<array<Value, COLUMNS>, ROWS>;
-    for (var first = 0u; first < OUTPUTS; first += TURN) {
+    var first = 0u;
+    loop {
         var w: array<array<Value, COLUMNS>, TURN>;
         for (var s = 0u; s < TURN; s++) {
             for (var c = 0u; c < COLUMNS; c++) {
@@ -212,6 +219,8 @@ fn input(k0: u32, n0: u32, mine: u32) {
                 }
             }
         }
+        first += TURN;
+        if (first >= OUTPUTS) { break; }
     }
     for (var r = 0u; r < ROWS; r++) {
         for (var c = 0u; c < COLUMNS; c++) {

@@ -17,14 +17,20 @@ fn param_at(i: u32) -> vec4f { return param[i]; }
 fn velocity_at(i: u32) -> vec4f { return velocity[i]; }
 fn gradient_at(i: u32) -> vec4f { return gradient[i]; }
 
-// Four elements at a time: a kernel that does so little waits for memory alone.
+// Four elements at a time: a kernel that does so little waits for memory alone. One turn of the loop nearly always suffices, and
+// one only it costs: see conv2d_relu_maxpool2d.wgsl.
 // v = momentum * v + g;  p -= lr * (g + momentum * v) with Nesterov, lr * v without
 @compute @workgroup_size(WORKGROUP)
 fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    for (var i = id.x; i < LENGTH / 4u; i += groups.x * WORKGROUP) {
-        let g = gradient_at(i);
-        let v = MOMENTUM * velocity_at(i) + g;
-        velocity[i] = v;
-        param[i] = param_at(i) - LR * select(v, g + MOMENTUM * v, NESTEROV);
+    var i = id.x;
+    loop {
+        if (i < LENGTH / 4u) {
+            let g = gradient_at(i);
+            let v = MOMENTUM * velocity_at(i) + g;
+            velocity[i] = v;
+            param[i] = param_at(i) - LR * select(v, g + MOMENTUM * v, NESTEROV);
+        }
+        i += groups.x * WORKGROUP;
+        if (i >= LENGTH / 4u) { break; }
     }
 }

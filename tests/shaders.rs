@@ -154,6 +154,7 @@ fn what_is_read_is_read_through_textures_where_the_host_says_so_and_only_there()
             assert!(!plain.iter().any(through_texture), "{what} reads textures unasked");
             let textures = names(&textured, through_texture);
             assert_eq!(textures, names(&plain, |b| b.reads), "{what}: what is read");
+            assert_eq!(textures, names(&textured, |b| b.reads), "{what}: what is read past its texture");
             assert_eq!(names(&textured, |b| b.writes), names(&plain, |b| b.writes), "{what}: what is written");
             assert!(textures.len() <= wgpu::Limits::default().max_storage_textures_per_shader_stage as usize, "{what}");
         }
