@@ -57,8 +57,10 @@ fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 // `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 
-// All that is read of the large buffers: the bits of `count` neighbouring elements from `start` on, which may lie before the first;
-// anything may stand for those behind `last`. Where TEXELS is more than 0 the host puts loads of whole texels into these functions.
+// All that is read of the buffers: one element of the bias; of the others the bits of `count` neighbouring elements from `start` on,
+// which may lie before the first; anything may stand for those behind `last`. Where TEXELS is more than 0 the host puts loads of
+// whole texels into these functions.
+fn bias_at(i: u32) -> f32 { return bias[i]; }
 const COLUMNS: u32 = 2u * WINDOWS + 2u;
 const LONGEST: u32 = max(max(COLUMNS, PATCHES + 1u), 9u);
 alias Run = array<u32, LONGEST>;
@@ -67,7 +69,6 @@ fn x_run(start: u32, count: u32, last: u32) -> Run {
     for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(x[min(start + k, last)]); }
     return run;
 }
-fn bias_at(i: u32) -> f32 { return bias[i]; }
 fn weight_run(start: u32, count: u32, last: u32) -> Run {
     var run: Run;
     for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(weight[min(start + k, last)]); }

@@ -18,7 +18,6 @@ struct Batch {
 @group(0) @binding(4) var<storage, read_write> targets: array<u32>;
 @group(1) @binding(0) var<uniform> batch: Batch;
 
-// x[i] = images[order[first + i]] / 255. Places beyond batch.count repeat the batch's last sample: no metric counts them.
 // v / 255, correctly rounded, as `unpack4x8unorm` and a division need not be. 1/255 is 0x10101 / 2^24 and 2^24 times less, and so on:
 // of the quotient v * 0x10101 / 2^24, which an f32 holds, this leaves out between a half and one unit in the last place.
 fn fraction(v: u32) -> f32 {
@@ -26,6 +25,7 @@ fn fraction(v: u32) -> f32 {
     return select(0.0, bitcast<f32>(bitcast<u32>(short) + 1u), v > 0u);
 }
 
+// x[i] = images[order[first + i]] / 255. Places beyond batch.count repeat the batch's last sample: no metric counts them.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
     let words = (LENGTH + 3u) / 4u;

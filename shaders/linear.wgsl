@@ -37,7 +37,7 @@ fn product(a: Value, b: Value) -> f32 { return a * b; }
 fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
 fn share_value(value: Value, lane: u32, among: u32) -> Value { return value; }
 
-// What is read of the large buffers. Where TEXELS is more than 0 the host puts loads of texels here.
+// What is read of the buffers. Where TEXELS is more than 0 the host puts loads of texels here.
 fn x_at(i: u32) -> Value { return x[i]; }
 fn weight_at(i: u32) -> Value { return weight[i]; }
 fn bias_at(i: u32) -> f32 { return bias[i]; }
