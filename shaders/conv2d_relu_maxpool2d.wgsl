@@ -330,14 +330,17 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
         let px = strip % across * WINDOWS;
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
         var rows: array<array<f32, COLUMNS>, 4>;
-        rows[2] = load_row(plane, 0u, 2u * px);
-        rows[3] = load_row(plane, 1u, 2u * px);
+        var row = 0u;
         var py = 0u;
         loop {
-            rows[0] = rows[2];
-            rows[1] = rows[3];
-            rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
-            rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
+            loop { // four rows for the first window, two for each that follows
+                rows[0] = rows[1];
+                rows[1] = rows[2];
+                rows[2] = rows[3];
+                rows[3] = load_row(plane, row, 2u * px);
+                row++;
+                if (row == 2u * py + 4u) { break; }
+            }
             let at = py * pooled_width() + px;
             var codes: array<array<u32, WORDS>, WINDOWS>;
             for (var h = 0u; h < WORDS; h++) {

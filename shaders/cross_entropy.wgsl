@@ -29,12 +29,31 @@ struct Metrics {
 @group(0) @binding(4) var<storage, read_write> metrics: array<Metrics>;  // one per batch of the epoch
 @group(1) @binding(0) var<uniform> batch: Batch;
 
-// log(sum_c exp(logits[n,c])), the maximum subtracted first so that nothing overflows.
-fn log_sum_exp(n: u32) -> f32 {
-    var most = logits[n * CLASSES];
-    for (var c = 1u; c < CLASSES; c++) {
-        most = max(most, logits[n * CLASSES + c]);
+// What one pass over a sample's logits finds.
+struct Seen {
+    most: f32,
+    best: u32,       // the first class of the largest logit
+    of_target: f32,  // the logit of the target
+    non_finite: u32,
+}
+
+// Finite or not is asked of the exponent bits: WGSL may assume that there are no NaNs.
+fn see(n: u32, target_class: u32) -> Seen {
+    var seen: Seen;
+    for (var c = 0u; c < CLASSES; c++) {
+        let logit = logits[n * CLASSES + c];
+        if (c == 0u || logit > seen.most) {
+            seen.most = logit;
+            seen.best = c;
+        }
+        seen.of_target = select(seen.of_target, logit, c == target_class);
+        seen.non_finite += select(0u, 1u, (bitcast<u32>(logit) & 0x7f800000u) == 0x7f800000u);
     }
+    return seen;
+}
+
+// log(sum_c exp(logits[n,c])), the maximum subtracted first so that nothing overflows.
+fn log_sum_exp(n: u32, most: f32) -> f32 {
     var sum = 0.0;
     for (var c = 0u; c < CLASSES; c++) {
         sum += exp(logits[n * CLASSES + c] - most);
@@ -43,10 +62,10 @@ fn log_sum_exp(n: u32) -> f32 {
 }
 
 // d_logits[n,c] = (softmax(logits[n])[c] - (c == target)) / count
-fn write_gradient(n: u32, normaliser: f32, count: u32) {
+fn write_gradient(n: u32, target_class: u32, normaliser: f32, count: u32) {
     for (var c = 0u; c < CLASSES; c++) {
         let p = exp(logits[n * CLASSES + c] - normaliser);
-        d_logits[n * CLASSES + c] = (p - select(0.0, 1.0, c == targets[n])) / f32(count);
+        d_logits[n * CLASSES + c] = (p - select(0.0, 1.0, c == target_class)) / f32(count);
     }
 }
 
@@ -54,7 +73,8 @@ fn write_gradient(n: u32, normaliser: f32, count: u32) {
 @compute @workgroup_size(LANES)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
     if (id.x < BATCH) {
-        losses[id.x] = log_sum_exp(id.x) - logits[id.x * CLASSES + targets[id.x]];
+        let seen = see(id.x, targets[id.x]);
+        losses[id.x] = log_sum_exp(id.x, seen.most) - seen.of_target;
     }
 }
 
@@ -62,26 +82,15 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
 @compute @workgroup_size(LANES)
 fn backward(@builtin(global_invocation_id) id: vec3u) {
     if (id.x < BATCH) {
-        write_gradient(id.x, log_sum_exp(id.x), BATCH);
+        let target_class = targets[id.x];
+        write_gradient(id.x, target_class, log_sum_exp(id.x, see(id.x, target_class).most), BATCH);
     }
 }
 
 var<workgroup> lane_metrics: array<Metrics, LANES>;
 
-// The loss of sample n, whether it was judged right (the first of equal logits counts, as torch.argmax), and how many of its
-// logits are not finite. Asked of the exponent bits: WGSL may assume that there are no NaNs.
-fn sample_metrics(n: u32, normaliser: f32) -> Metrics {
-    var best = 0u;
-    var non_finite = 0u;
-    for (var c = 0u; c < CLASSES; c++) {
-        let logit = logits[n * CLASSES + c];
-        if (logit > logits[n * CLASSES + best]) {
-            best = c;
-        }
-        non_finite += select(0u, 1u, (bitcast<u32>(logit) & 0x7f800000u) == 0x7f800000u);
-    }
-    let target_class = targets[n];
-    return Metrics(normaliser - logits[n * CLASSES + target_class], select(0u, 1u, best == target_class), 1u, non_finite);
+fn sample_metrics(seen: Seen, target_class: u32, normaliser: f32) -> Metrics {
+    return Metrics(normaliser - seen.of_target, select(0u, 1u, seen.best == target_class), 1u, seen.non_finite);
 }
 
 fn add(a: Metrics, b: Metrics) -> Metrics {
@@ -105,9 +114,11 @@ fn store_metrics(lane: u32, own: Metrics) {
 fn train(@builtin(local_invocation_index) lane: u32) {
     var own = Metrics();
     for (var n = lane; n < batch.count; n += LANES) {
-        let normaliser = log_sum_exp(n);
-        own = add(own, sample_metrics(n, normaliser));
-        write_gradient(n, normaliser, batch.count);
+        let target_class = targets[n];
+        let seen = see(n, target_class);
+        let normaliser = log_sum_exp(n, seen.most);
+        own = add(own, sample_metrics(seen, target_class, normaliser));
+        write_gradient(n, target_class, normaliser, batch.count);
     }
     store_metrics(lane, own);
 }
@@ -116,7 +127,9 @@ fn train(@builtin(local_invocation_index) lane: u32) {
 fn evaluate(@builtin(local_invocation_index) lane: u32) {
     var own = Metrics();
     for (var n = lane; n < batch.count; n += LANES) {
-        own = add(own, sample_metrics(n, log_sum_exp(n)));
+        let target_class = targets[n];
+        let seen = see(n, target_class);
+        own = add(own, sample_metrics(seen, target_class, log_sum_exp(n, seen.most)));
     }
     store_metrics(lane, own);
 }

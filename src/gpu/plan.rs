@@ -1,5 +1,6 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
+use super::context::is_software;
 use super::kernel::{BindingKind, Kernel};
 use super::shader::{FIRST, LAST, Shader};
 use super::{Context, GpuError, Tensor};
@@ -208,7 +209,13 @@ impl<'a> Planner<'a> {
         self.filled.extend(fills.iter().cloned());
         self.filled.retain(|filled| !written.iter().any(|tensor| filled.shares_buffer(tensor)));
         let Kernel { pipeline, uses_batch, .. } = kernel;
-        self.steps.push(Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups });
+        let mut step = Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups: [0; 3] };
+        if is_software(&self.context.info) {
+            // Compiles at the first dispatch, in a thread of its own: the sooner, the more of it while the next steps are planned.
+            run(self.context, std::slice::from_ref(&step), &Batch::default())?;
+        }
+        step.workgroups = workgroups;
+        self.steps.push(step);
         Ok(())
     }
 }
