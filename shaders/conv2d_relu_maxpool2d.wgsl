@@ -333,7 +333,8 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
         var row = 0u;
         var py = 0u;
         loop {
-            loop { // four rows for the first window, two for each that follows
+            // Four rows for the first window, two for each that follows, by one load in the source: see above on what is stored.
+            loop {
                 rows[0] = rows[1];
                 rows[1] = rows[2];
                 rows[2] = rows[3];
