@@ -29,6 +29,7 @@ const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward a
 const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
 const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
 const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED or is a multiple of it
+const FRESH: u32 = 2u;       // rows of the input that backward_params loads at once, 1 or 2: more in flight, or less to compile
 const PACKED: u32 = 8u;      // winners in a word, 4 bits each; divides TILE
 const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
 
@@ -330,17 +331,27 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
         let px = strip % across * WINDOWS;
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
         var rows: array<array<f32, COLUMNS>, 4>;
+        if (FRESH == 2u) {
+            rows[2] = load_row(plane, 0u, 2u * px);
+            rows[3] = load_row(plane, 1u, 2u * px);
+        }
         var row = 0u;
         var py = 0u;
         loop {
-            // Four rows for the first window, two for each that follows, by one load in the source: see above on what is stored.
-            loop {
-                rows[0] = rows[1];
-                rows[1] = rows[2];
-                rows[2] = rows[3];
-                rows[3] = load_row(plane, row, 2u * px);
-                row++;
-                if (row == 2u * py + 4u) { break; }
+            if (FRESH == 2u) {
+                rows[0] = rows[2];
+                rows[1] = rows[3];
+                rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
+                rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
+            } else {
+                loop { // four rows for the first window, two for each that follows
+                    rows[0] = rows[1];
+                    rows[1] = rows[2];
+                    rows[2] = rows[3];
+                    rows[3] = load_row(plane, row, 2u * px);
+                    row++;
+                    if (row == 2u * py + 4u) { break; }
+                }
             }
             let at = py * pooled_width() + px;
             var codes: array<array<u32, WORDS>, WINDOWS>;

@@ -68,7 +68,7 @@ impl Conv2dReluMaxPool2d {
     }
 
     /// The tiles that suit a device: see the constants in the shader.
-    fn tiles(&self, context: &Context) -> [(&'static str, u32); 9] {
+    fn tiles(&self, context: &Context) -> [(&'static str, u32); 10] {
         let (channels, (_, pw)) = (self.channels as u32, self.pooled());
         // A software rasteriser takes wide strips, as even as they come; with few channels, where there is little to gain, what
         // compiles fast.
@@ -88,6 +88,7 @@ impl Conv2dReluMaxPool2d {
             ("WINDOWS", windows),
             ("PATCHES", patches),
             ("PARAM_TILE", param_tile),
+            ("FRESH", if context.variant == Variant::Narrow { 2 } else { 1 }),
             ("LANES", context.lanes),
             ("PARAM_LANES", param_lanes),
             ("GROUP", group),
