@@ -32,7 +32,7 @@ struct Metrics {
 // What one pass over a sample's logits finds.
 struct Seen {
     most: f32,
-    best: u32,       // the first class of the largest logit
+    best: u32,       // the class of the largest logit, the first of equals, as torch.argmax
     of_target: f32,  // the logit of the target
     non_finite: u32,
 }

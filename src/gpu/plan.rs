@@ -211,7 +211,8 @@ impl<'a> Planner<'a> {
         let Kernel { pipeline, uses_batch, .. } = kernel;
         let mut step = Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups: [0; 3] };
         if is_software(&self.context.info) {
-            // Compiles at the first dispatch, in a thread of its own: the sooner, the more of it while the next steps are planned.
+            // llvmpipe compiles a kernel at its first dispatch, in its queue's thread. One over no workgroups starts that now, while
+            // the next step is planned.
             run(self.context, std::slice::from_ref(&step), &Batch::default())?;
         }
         step.workgroups = workgroups;
@@ -232,8 +233,8 @@ pub fn in_turns(planes: usize) -> usize {
     planes.min(65_535)
 }
 
-/// Runs `steps` once, in a submit of their own, with `batch` as their uniform: for tests and tools. It binds anew at each call,
-/// which training does not: see [`super::GpuEngine`].
+/// Runs `steps` once, in a submit of their own, with `batch` as their uniform. It binds anew at each call, which training does not:
+/// see [`super::GpuEngine`].
 pub fn run(context: &Context, steps: &[Step], batch: &Batch) -> Result<(), GpuError> {
     let (buffer, group) = batch_slots(context, 1);
     context.queue.write_buffer(&buffer, 0, &batch_bytes(std::slice::from_ref(batch)));
