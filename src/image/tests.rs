@@ -117,7 +117,7 @@ fn pictures_of_any_shape_give_a_digit_or_an_error() {
     for (width, height) in [(1, 1), (1, 2), (2, 1), (1, 500), (3000, 1), (5, 4000), (28, 28), (1025, 1)] {
         for seed in 0..4 {
             let speckled = GrayImage::from_fn(width, height, |x, y| {
-                let hash = (x * 2_654_435 + y * 40_503 + seed * 97).wrapping_mul(2_246_822_519) >> 24;
+                let hash = (x.wrapping_mul(2_654_435) + y * 40_503 + seed * 97).wrapping_mul(2_246_822_519) >> 24;
                 Luma([if seed == 0 { 255 * u8::from(hash > 240) } else { hash as u8 }])
             });
             let _ = digit_of(&speckled.into());
