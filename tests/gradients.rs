@@ -178,13 +178,13 @@ fn conv2d_relu_maxpool2d_backward_is_the_gradient() {
         assert!(gap > 2.0 * H, "{op:?}: the inputs stand {gap:e} from a tie, closer than {:e}", 2.0 * H);
 
         let l = |d_y: &[f64], x: &[f64], weight: &[f64], bias: &[f64]| {
-            let mut winner = vec![u32::MAX; outputs];
+            let mut winner = vec![u8::MAX; outputs];
             objective(d_y, |y| conv2d_relu_maxpool2d::cpu::forward(&op, x, weight, bias, y, &mut winner))
         };
         let magnitude = l(&raised(&d_y), &raised(&x), &raised(&weight), &raised(&bias));
         let bound = (op.fan_in() + 1 + outputs, magnitude, 0.0);
 
-        let mut winner = vec![u32::MAX; outputs];
+        let mut winner = vec![u8::MAX; outputs];
         conv2d_relu_maxpool2d::cpu::forward(&op, &x, &weight, &bias, &mut zeros(outputs), &mut winner);
         winner.iter().for_each(|&winner| dead_and_alive[usize::from(winner != DEAD)] += 1);
         let (mut d_x, mut d_weight, mut d_bias) = (unwritten(inputs), unwritten(weight.len()), unwritten(out));

@@ -17,7 +17,7 @@ pub const KERNEL: usize = 3;
 /// The pooling window that this op is made for.
 pub const WINDOW: usize = 2;
 /// The winner of a window that ReLU cut to 0: no gradient passes.
-pub const DEAD: u32 = 4;
+pub const DEAD: u8 = 4;
 
 /// Over (C, H, W) samples with `out` kernels of (C, 3, 3).
 #[derive(Clone, Debug)]
@@ -112,8 +112,9 @@ impl Op for Conv2dReluMaxPool2d {
         self.out * self.windows()
     }
 
+    /// A byte for each winner.
     fn saved_len(&self) -> usize {
-        self.output_len()
+        self.output_len().div_ceil(size_of::<u32>())
     }
 
     fn kept_len(&self) -> usize {
@@ -186,11 +187,13 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn forward(&self, s: ForwardSlices) {
-        cpu::forward(self, s.x, s.params[0], s.params[1], s.y, s.saved);
+        let winner = &mut bytemuck::cast_slice_mut(s.saved)[..s.y.len()];
+        cpu::forward(self, s.x, s.params[0], s.params[1], s.y, winner);
     }
 
     fn backward(&self, s: BackwardSlices) {
         let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
-        cpu::backward(self, s.x, s.params[0], s.saved, s.d_y, s.d_x, d_weight, d_bias);
+        let winner = &bytemuck::cast_slice(s.saved)[..s.d_y.len()];
+        cpu::backward(self, s.x, s.params[0], winner, s.d_y, s.d_x, d_weight, d_bias);
     }
 }

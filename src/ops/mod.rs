@@ -115,7 +115,7 @@ pub trait Op: Send + Sync {
     fn saved_len(&self) -> usize {
         0
     }
-    /// The same on the GPU, where they may be packed.
+    /// The same on the GPU, where they may be packed otherwise.
     fn kept_len(&self) -> usize {
         self.saved_len()
     }

@@ -36,7 +36,7 @@ pub fn smallest(gpus: &[Gpu]) -> Verdict {
 }
 
 /// y and its winners, (N, O, PH, PW).
-type Output = (Vec<f32>, Vec<u32>);
+type Output = (Vec<f32>, Vec<u8>);
 
 /// The inputs of one comparison.
 pub struct Inputs {
@@ -91,19 +91,19 @@ impl Inputs {
         (sums, bounds)
     }
 
-    pub fn forward(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<u32>), Fault> {
+    pub fn forward(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<u8>), Fault> {
         let (y, words) = gpu.forward(&self.op, self.n, &self.x, &[&self.weight, &self.bias], 0)?;
         Ok((y, unpack_winners(&self.op, self.n, &words)))
     }
 
-    pub fn backward(&self, gpu: &Gpu, winner: &[u32], d_y: &[f32]) -> Result<Gradients, Fault> {
+    pub fn backward(&self, gpu: &Gpu, winner: &[u8], d_y: &[f32]) -> Result<Gradients, Fault> {
         let words = pack_winners(&self.op, winner);
         gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], &words, d_y, 0)
     }
 
     /// Where the four elements of a window differ by less than rounding, any of them may win; the winner has to be one that
     /// can be the maximum. A window is dead where its maximum can be 0 or less.
-    fn check_winners(&self, sums: &[f64], bounds: &[f64], y: &[f32], winner: &[u32]) -> Result<(), Mismatch> {
+    fn check_winners(&self, sums: &[f64], bounds: &[f64], y: &[f32], winner: &[u8]) -> Result<(), Mismatch> {
         for (w, (&y, &winner)) in y.iter().zip(winner).enumerate() {
             let at: [usize; 4] = std::array::from_fn(|q| self.element(w, q));
             let least = at.map(|at| sums[at] - bounds[at]).into_iter().fold(0.0, f64::max);
@@ -120,9 +120,9 @@ impl Inputs {
         Ok(())
     }
 
-    fn check_forward(&self, kind: Kind, gpu: &Gpu) -> Result<(Compared, Vec<f32>, Vec<u32>), Fault> {
+    fn check_forward(&self, kind: Kind, gpu: &Gpu) -> Result<(Compared, Vec<f32>, Vec<u8>), Fault> {
         let (y, winner) = self.forward(gpu)?;
-        let (mut want, mut want_winner) = (vec![f64::NAN; y.len()], vec![u32::MAX; y.len()]);
+        let (mut want, mut want_winner) = (vec![f64::NAN; y.len()], vec![u8::MAX; y.len()]);
         let (x, weight, bias) = (f64s(&self.x), f64s(&self.weight), f64s(&self.bias));
         cpu::forward(&self.op, &x, &weight, &bias, &mut want, &mut want_winner);
         if kind == Kind::Integers {
@@ -137,7 +137,7 @@ impl Inputs {
     }
 
     /// `d_x`, `d_weight`, `d_bias` of the mirror for the same winners.
-    fn mirror(&self, winner: &[u32], values: fn(&[f32]) -> Vec<f64>) -> [Vec<f64>; 3] {
+    fn mirror(&self, winner: &[u8], values: fn(&[f32]) -> Vec<f64>) -> [Vec<f64>; 3] {
         let mut d_x = vec![f64::NAN; self.x.len()];
         let (mut d_weight, mut d_bias) = (vec![f64::NAN; self.weight.len()], vec![f64::NAN; self.bias.len()]);
         let (x, weight, d_y) = (values(&self.x), values(&self.weight), values(&self.d_y));
@@ -145,7 +145,7 @@ impl Inputs {
         [d_x, d_weight, d_bias]
     }
 
-    fn check_backward(&self, kind: Kind, gpu: &Gpu, winner: &[u32]) -> Result<[Compared; 3], Fault> {
+    fn check_backward(&self, kind: Kind, gpu: &Gpu, winner: &[u8]) -> Result<[Compared; 3], Fault> {
         let (want, magnitude) = (self.mirror(winner, f64s), self.mirror(winner, magnitudes));
         let got = self.backward(gpu, winner, &self.d_y)?;
         let windows = self.n * self.op.windows();
@@ -188,18 +188,18 @@ impl<'a> Unfused<'a> {
     }
 
     /// The winner of window `w` as the fused op tells it.
-    fn winner(&self, w: usize) -> u32 {
+    fn winner(&self, w: usize) -> u8 {
         let plane = w / self.inputs.op.windows() * self.pool.height * self.pool.width;
         let at = plane + self.winner[w] as usize;
         let q = (0..4).find(|&q| self.inputs.element(w, q) == at);
         // None where a winner lies outside of its window: no fused op says so.
-        if self.y[w] > 0.0 { q.map_or(u32::MAX, |q| q as u32) } else { DEAD }
+        if self.y[w] > 0.0 { q.map_or(u8::MAX, |q| q as u8) } else { DEAD }
     }
 }
 
-fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winner: &[u32]) -> Result<(), Fault> {
+fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winner: &[u8]) -> Result<(), Fault> {
     let unfused = Unfused::forward(gpu, inputs)?;
-    let unfused_winner: Vec<u32> = (0..y.len()).map(|w| unfused.winner(w)).collect();
+    let unfused_winner: Vec<u8> = (0..y.len()).map(|w| unfused.winner(w)).collect();
     let (_, bounds) = inputs.convolution();
     let window = |w| (0..4).map(|q| bounds[inputs.element(w, q)]).fold(0.0, f64::max);
     within("y", y, &f64s(&unfused.y), &(0..y.len()).map(window).collect::<Vec<_>>())?;
@@ -230,17 +230,17 @@ fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winn
 }
 
 /// The winners (N, O, PH, PW) that the kernel packed into `words`.
-pub fn unpack_winners(op: &Conv2dReluMaxPool2d, n: usize, words: &[u32]) -> Vec<u32> {
+pub fn unpack_winners(op: &Conv2dReluMaxPool2d, n: usize, words: &[u32]) -> Vec<u8> {
     let winner = |i: usize| {
         let (sample, o, window) = (i / op.windows() / op.out, i / op.windows() % op.out, i % op.windows());
         let word = words[(sample * op.out.div_ceil(8) + o / 8) * op.windows() + window];
-        (word >> (4 * (o % 8))) & 15
+        (word >> (4 * (o % 8))) as u8 & 15
     };
     (0..n * op.out * op.windows()).map(winner).collect()
 }
 
 /// `winner` (N, O, PH, PW) as the kernel packs it; junk where the last word has no channels.
-pub fn pack_winners(op: &Conv2dReluMaxPool2d, winner: &[u32]) -> Vec<u32> {
+pub fn pack_winners(op: &Conv2dReluMaxPool2d, winner: &[u8]) -> Vec<u32> {
     let (windows, groups) = (op.windows(), op.out.div_ceil(8));
     let n = winner.len() / op.out / windows;
     let word = |i: usize| {
@@ -249,7 +249,7 @@ pub fn pack_winners(op: &Conv2dReluMaxPool2d, winner: &[u32]) -> Vec<u32> {
             o if o < op.out => winner[(sample * op.out + o) * windows + window],
             _ => 2,
         };
-        (0..8).map(|k| channel(k) << (4 * k)).sum()
+        (0..8).map(|k| u32::from(channel(k)) << (4 * k)).sum()
     };
     (0..n * groups * windows).map(word).collect()
 }

@@ -50,7 +50,7 @@ fn three_ops(op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
 }
 
 fn on_cpu(op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
-    let (mut y, mut winner) = (vec![f32::NAN; t.d_y.len()], vec![u32::MAX; t.d_y.len()]);
+    let (mut y, mut winner) = (vec![f32::NAN; t.d_y.len()], vec![u8::MAX; t.d_y.len()]);
     fused::cpu::forward(op, &t.x, &t.weight, &t.bias, &mut y, &mut winner);
     let [mut d_x, mut d_weight, mut d_bias] = [&t.x, &t.weight, &t.bias].map(|of| vec![f32::NAN; of.len()]);
     fused::cpu::backward(op, &t.x, &t.weight, &winner, &t.d_y, Some(&mut d_x), &mut d_weight, &mut d_bias);

@@ -24,7 +24,7 @@ const BLOCK: usize = 64;
 
 /// `y[n,o,w] = max(0, max_q(bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, 2 py + q/2 + i - P, 2 px + q%2 + j - P]))`;
 /// `winner[n,o,w]` is that q, or [`DEAD`] where the result is 0.
-pub fn forward<T: Real>(op: &Conv2dReluMaxPool2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T], winner: &mut [u32]) {
+pub fn forward<T: Real>(op: &Conv2dReluMaxPool2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T], winner: &mut [u8]) {
     let (input, output) = (op.channels * op.height * op.width, op.out * op.windows());
     let (layout, u) = (&Layout::new(op), &winograd::transform_weight(op, weight));
     let task = samples_per_task(x.len() / input);
@@ -50,7 +50,7 @@ struct Scratch<T> {
     m: Vec<T>,
     /// (B, O)
     y: Vec<T>,
-    /// (B, O)
+    /// (B, O), as wide as floats: so that a choice between floats chooses between them, too
     winner: Vec<u32>,
 }
 
@@ -76,7 +76,7 @@ fn forward_sample<T: Real>(
     u: &[T],
     bias: &[T],
     y: &mut [T],
-    winner: &mut [u32],
+    winner: &mut [u8],
 ) {
     let Scratch { image, v, m, y: pooled, winner: winners } = scratch;
     let (channels, out, windows) = (layout.channels, bias.len(), layout.corners.len());
@@ -107,7 +107,7 @@ fn forward_sample<T: Real>(
             let to = o * windows + first..o * windows + first + block;
             let pooled = pooled.chunks_exact(out).zip(winners.chunks_exact(out));
             for ((y, winner), (pooled, winners)) in y[to.clone()].iter_mut().zip(&mut winner[to]).zip(pooled) {
-                (*y, *winner) = (pooled[o], winners[o]);
+                (*y, *winner) = (pooled[o], winners[o] as u8);
             }
         }
     }
@@ -148,7 +148,7 @@ pub fn backward<T: Real>(
     op: &Conv2dReluMaxPool2d,
     x: &[T],
     weight: &[T],
-    winner: &[u32],
+    winner: &[u8],
     d_y: &[T],
     d_x: Option<&mut [T]>,
     d_weight: &mut [T],
@@ -204,7 +204,7 @@ fn add_params<T: Real>(
     layout: &Layout,
     kernels: &Kernels,
     image: &[T],
-    winner: &[u32],
+    winner: &[u8],
     d_y: &[T],
     d_weight: &mut [T],
     d_bias: &mut [T],
@@ -230,7 +230,7 @@ fn add_params<T: Real>(
 
 /// Adds a sample's gradients to `d_image` (SH, SW, C).
 #[inline(always)]
-fn add_input<T: Real>(layout: &Layout, kernels: &Kernels, weight: &[T], winner: &[u32], d_y: &[T], d_image: &mut [T]) {
+fn add_input<T: Real>(layout: &Layout, kernels: &Kernels, weight: &[T], winner: &[u8], d_y: &[T], d_image: &mut [T]) {
     let windows = layout.corners.len();
     // A list for each q, and one for the dead.
     let mut terms: [Vec<(usize, T)>; 5] = std::array::from_fn(|_| Vec::with_capacity(winner.len() / windows));

@@ -129,6 +129,6 @@ fn pool_window<T: Real, const L: usize>(
         most += bias[l];
         let dead = most <= T::zero();
         y[l] = if dead { T::zero() } else { most };
-        winner[l] = if dead { DEAD } else { best };
+        winner[l] = if dead { DEAD.into() } else { best };
     }
 }
