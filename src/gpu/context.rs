@@ -26,6 +26,7 @@ pub struct Context {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub info: AdapterInfo,
+    adapter: Adapter,
     pub options: Options,
     pub variant: Variant,
     /// Invocations that share loads: 1 but in [`Variant::Shared`].
@@ -206,6 +207,7 @@ impl Context {
             device,
             queue,
             info,
+            adapter: adapter.clone(),
             options,
             variant,
             lanes,
@@ -214,6 +216,11 @@ impl Context {
             batch_layout,
             first_error,
         })
+    }
+
+    /// A second device of the same adapter, opened in the same way.
+    pub(super) async fn another(&self) -> Result<Self, GpuError> {
+        Self::open(&self.adapter, self.options).await
     }
 
     /// The first error that the device reported since it was opened, if any: a kernel that failed to compile, memory that

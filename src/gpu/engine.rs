@@ -1,15 +1,15 @@
 //! A model on a GPU: every buffer allocated, every kernel compiled and bound once; per batch the same commands again.
 
+use super::network::{Arenas, Network};
 use super::plan::{self, batch_bytes, batch_slots};
 use super::tensor::Mapping;
-use super::{Batch, Context, GpuError, Planner, Step, Tensor};
+use super::{Batch, Context, GpuError, Planner, Step, Tensor, helper};
 use crate::data::{CLASSES, Dataset, Images};
 use crate::engine::{Engine, Set, Settings, State, Work};
 use crate::metrics::BatchMetrics;
-use crate::model::{Model, Stage};
+use crate::model::Model;
 use crate::ops::cross_entropy::{CrossEntropy, LossTensors};
 use crate::ops::gather::{Gather, GatherTensors};
-use crate::ops::{BackwardTensors, ForwardTensors};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -39,16 +39,14 @@ pub struct GpuEngine<'a> {
     in_flight: VecDeque<Mapping>,
 }
 
-/// Parameters, gradients and momentum: one buffer each.
-struct Arenas {
-    parameters: Tensor,
-    gradients: Tensor,
-    velocity: Tensor,
-}
-
 impl<'a> GpuEngine<'a> {
     /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives it some.
     pub fn new(context: &'a Context, model: &Model, data: &Dataset, settings: Settings) -> Result<Self, GpuError> {
+        helper::beside(context, model, &settings, |left| Self::plan(context, model, data, settings, left))
+    }
+
+    /// The same. The backward pass of all but the first `left` stages is compiled elsewhere.
+    fn plan(context: &'a Context, model: &Model, data: &Dataset, settings: Settings, left: usize) -> Result<Self, GpuError> {
         let n = settings.batch_size;
         for &label in data.train.labels.iter().chain(&data.test.labels) {
             expect("a label", usize::from(label), CLASSES)?;
@@ -57,11 +55,7 @@ impl<'a> GpuEngine<'a> {
         let batches = Work::Evaluate.batches(samples, n);
         let zeros = |label: &str, len| Tensor::zeros(context, label, len);
 
-        let arenas = Arenas {
-            parameters: zeros("parameters", model.arena_len())?,
-            gradients: zeros("gradients", model.arena_len())?,
-            velocity: zeros("velocity", model.arena_len())?,
-        };
+        let arenas = Arenas::new(context, model)?;
         let order = zeros("order", samples.max(n))?;
         let metrics = zeros("metrics", batches * CrossEntropy::METRICS_LEN)?;
         let input = zeros("input", n * model.shapes()[0].len())?;
@@ -85,7 +79,7 @@ impl<'a> GpuEngine<'a> {
         };
         let gather = [upload("training", &data.train)?, upload("test", &data.test)?];
 
-        let network = Network::new(context, model, &arenas, input, n, &settings)?;
+        let network = Network::new(context, model, &arenas, input, &settings)?;
         let loss = CrossEntropy { classes: CLASSES };
         let loss_tensors = |logits| LossTensors { n, logits, targets: &targets, metrics: &metrics };
 
@@ -93,7 +87,10 @@ impl<'a> GpuEngine<'a> {
         let logits = network.plan_forward(&mut train, Work::Train)?;
         let d_logits = zeros("d_logits", n * CLASSES)?;
         loss.plan_train(&mut train, &loss_tensors(logits), &d_logits)?;
-        network.plan_backward(&mut train, d_logits)?;
+        let early = std::mem::replace(&mut train.early, false);
+        let d_y = network.plan_backward(&mut train, d_logits, left..network.len())?;
+        train.early = early;
+        network.plan_backward(&mut train, d_y, 0..left)?;
         settings.sgd.plan(&mut train, &arenas.parameters, &arenas.velocity, &arenas.gradients)?;
 
         let mut evaluate = Planner::new(context);
@@ -229,83 +226,4 @@ fn expect(what: &'static str, found: usize, below: usize) -> Result<(), GpuError
         return Ok(());
     }
     Err(GpuError::Input { what, expected: format!("a number below {below}"), found: found.to_string() })
-}
-
-/// The stages with the tensors between them.
-struct Network {
-    n: usize,
-    stages: Vec<Stage>,
-    input: Tensor,
-    outputs: Vec<Tensor>,
-    saved: Vec<Tensor>,
-    parameters: Vec<Tensor>,
-    gradients: Vec<Tensor>,
-}
-
-impl Network {
-    fn new(
-        context: &Context,
-        model: &Model,
-        arenas: &Arenas,
-        input: Tensor,
-        n: usize,
-        settings: &Settings,
-    ) -> Result<Self, GpuError> {
-        let stages = model.stages(settings.fuse, settings.seed);
-        let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
-            let tensor = |stage: &Stage| {
-                let label = format!("{what} of {} at layer {}", stage.op.name(), stage.layers.start);
-                Tensor::zeros(context, label, n * len(stage))
-            };
-            stages.iter().map(tensor).collect()
-        };
-        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.kept_len())?);
-        let views = |arena: &Tensor| {
-            let view = |p: &crate::model::Parameter| arena.slice(p.name.clone(), p.range.clone());
-            model.parameters().iter().map(view).collect()
-        };
-        let (parameters, gradients) = (views(&arenas.parameters), views(&arenas.gradients));
-        Ok(Self { n, input, outputs, saved, parameters, gradients, stages })
-    }
-
-    /// Appends the forward pass and returns the logits.
-    fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
-        let mut x = &self.input;
-        for (index, stage) in self.stages.iter().enumerate() {
-            if stage.op.training_only() && work == Work::Evaluate {
-                continue;
-            }
-            let (y, saved, params) = (&self.outputs[index], &self.saved[index], &self.parameters[stage.parameters.clone()]);
-            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, x, params, y, saved })?;
-            x = y;
-        }
-        Ok(x)
-    }
-
-    /// Appends the backward pass from the gradient of the logits, down to the first stage's parameters.
-    fn plan_backward(&self, planner: &mut Planner, mut d_y: Tensor) -> Result<(), GpuError> {
-        for (index, stage) in self.stages.iter().enumerate().rev() {
-            let d_x = match index {
-                0 => None,
-                _ => {
-                    let label = format!("input gradient of {} at layer {}", stage.op.name(), stage.layers.start);
-                    Some(Tensor::zeros(planner.context, label, self.n * stage.op.input_len())?)
-                }
-            };
-            let tensors = BackwardTensors {
-                n: self.n,
-                x: if index == 0 { &self.input } else { &self.outputs[index - 1] },
-                params: &self.parameters[stage.parameters.clone()],
-                saved: &self.saved[index],
-                d_y: &d_y,
-                d_x: d_x.as_ref(),
-                d_params: &self.gradients[stage.parameters.clone()],
-            };
-            stage.op.plan_backward(planner, &tensors)?;
-            if let Some(d_x) = d_x {
-                d_y = d_x;
-            }
-        }
-        Ok(())
-    }
 }

@@ -6,7 +6,9 @@
 pub mod context;
 pub mod drive;
 pub mod engine;
+mod helper;
 pub mod kernel;
+mod network;
 pub mod plan;
 pub mod profile;
 pub mod shader;

@@ -127,13 +127,16 @@ impl Dispatch<'_> {
 pub struct Planner<'a> {
     pub context: &'a Context,
     pub steps: Vec<Step>,
+    /// Whether a driver that compiles a kernel at its first dispatch is to do so at once, while the next step is planned: at first
+    /// so for all software rasterisers.
+    pub early: bool,
     /// Whose textures have what the steps so far leave in them.
     filled: Vec<Tensor>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(context: &'a Context) -> Self {
-        Self { context, steps: Vec::new(), filled: Vec::new() }
+        Self { context, steps: Vec::new(), early: is_software(&context.info), filled: Vec::new() }
     }
 
     /// Compiles and binds one dispatch and appends it.
@@ -210,9 +213,8 @@ impl<'a> Planner<'a> {
         self.filled.retain(|filled| !written.iter().any(|tensor| filled.shares_buffer(tensor)));
         let Kernel { pipeline, uses_batch, .. } = kernel;
         let mut step = Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups: [0; 3] };
-        if is_software(&self.context.info) {
-            // llvmpipe compiles a kernel at its first dispatch, in its queue's thread. One over no workgroups starts that now, while
-            // the next step is planned.
+        if self.early {
+            // One over no workgroups is enough.
             run(self.context, std::slice::from_ref(&step), &Batch::default())?;
         }
         step.workgroups = workgroups;

@@ -167,8 +167,9 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     if let Some(variant) = arguments.variant {
         command.args(["--variant", &variant.to_string()]);
     }
-    // The first step is to be a cold one.
-    command.env("MESA_SHADER_CACHE_DISABLE", "true").env("__GL_SHADER_DISK_CACHE", "0");
+    // The first step is to be a cold one: as on a machine that has never run this, with caches that are there, but empty.
+    let cache = tempfile::tempdir()?;
+    command.env("MESA_SHADER_CACHE_DIR", cache.path()).env("__GL_SHADER_DISK_CACHE_PATH", cache.path());
     let failed = |problem: String| Unmeasured::Process { device: device.into(), batch_size, problem };
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let output = child.and_then(|child| child.wait_with_output()).map_err(|e| failed(format!("started: {e}")))?;

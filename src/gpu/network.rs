@@ -1,0 +1,107 @@
+//! A model's stages with the tensors between them, planned in either direction.
+
+use super::{Context, GpuError, Planner, Tensor};
+use crate::engine::{Settings, Work};
+use crate::model::{Model, Stage};
+use crate::ops::{BackwardTensors, ForwardTensors};
+use std::ops::Range;
+
+/// Parameters, gradients and momentum: one buffer each.
+pub struct Arenas {
+    pub parameters: Tensor,
+    pub gradients: Tensor,
+    pub velocity: Tensor,
+}
+
+impl Arenas {
+    pub fn new(context: &Context, model: &Model) -> Result<Self, GpuError> {
+        let zeros = |label| Tensor::zeros(context, label, model.arena_len());
+        Ok(Self { parameters: zeros("parameters")?, gradients: zeros("gradients")?, velocity: zeros("velocity")? })
+    }
+}
+
+pub struct Network {
+    n: usize,
+    stages: Vec<Stage>,
+    input: Tensor,
+    /// Of each stage, (N, ...).
+    pub outputs: Vec<Tensor>,
+    saved: Vec<Tensor>,
+    parameters: Vec<Tensor>,
+    gradients: Vec<Tensor>,
+}
+
+impl Network {
+    /// With `input` as the first stage's, (N, ...).
+    pub fn new(
+        context: &Context,
+        model: &Model,
+        arenas: &Arenas,
+        input: Tensor,
+        settings: &Settings,
+    ) -> Result<Self, GpuError> {
+        let n = settings.batch_size;
+        let stages = model.stages(settings.fuse, settings.seed);
+        let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
+            let tensor = |stage: &Stage| {
+                let label = format!("{what} of {} at layer {}", stage.op.name(), stage.layers.start);
+                Tensor::zeros(context, label, n * len(stage))
+            };
+            stages.iter().map(tensor).collect()
+        };
+        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.kept_len())?);
+        let views = |arena: &Tensor| {
+            let view = |p: &crate::model::Parameter| arena.slice(p.name.clone(), p.range.clone());
+            model.parameters().iter().map(view).collect()
+        };
+        let (parameters, gradients) = (views(&arenas.parameters), views(&arenas.gradients));
+        Ok(Self { n, input, outputs, saved, parameters, gradients, stages })
+    }
+
+    /// How many stages there are.
+    pub fn len(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// Appends the forward pass and returns the logits.
+    pub fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
+        let mut x = &self.input;
+        for (index, stage) in self.stages.iter().enumerate() {
+            if stage.op.training_only() && work == Work::Evaluate {
+                continue;
+            }
+            let (y, saved, params) = (&self.outputs[index], &self.saved[index], &self.parameters[stage.parameters.clone()]);
+            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, x, params, y, saved })?;
+            x = y;
+        }
+        Ok(x)
+    }
+
+    /// Appends the backward pass of `stages` from the gradient of what the last of them puts out, and returns the gradient of what the first
+    /// takes in; of the network's input there is none.
+    pub fn plan_backward(&self, planner: &mut Planner, mut d_y: Tensor, stages: Range<usize>) -> Result<Tensor, GpuError> {
+        for (index, stage) in self.stages.iter().enumerate().take(stages.end).skip(stages.start).rev() {
+            let d_x = match index {
+                0 => None,
+                _ => {
+                    let label = format!("input gradient of {} at layer {}", stage.op.name(), stage.layers.start);
+                    Some(Tensor::zeros(planner.context, label, self.n * stage.op.input_len())?)
+                }
+            };
+            let tensors = BackwardTensors {
+                n: self.n,
+                x: if index == 0 { &self.input } else { &self.outputs[index - 1] },
+                params: &self.parameters[stage.parameters.clone()],
+                saved: &self.saved[index],
+                d_y: &d_y,
+                d_x: d_x.as_ref(),
+                d_params: &self.gradients[stage.parameters.clone()],
+            };
+            stage.op.plan_backward(planner, &tensors)?;
+            if let Some(d_x) = d_x {
+                d_y = d_x;
+            }
+        }
+        Ok(d_y)
+    }
+}
