@@ -1,7 +1,8 @@
 //! The host side of the GPU path: a device, kernels made from WGSL, labelled buffers, and a plan of dispatches that is
 //! made once and replayed for every batch.
 //!
-//! Everything here is `async` or immediate and never blocks; [`drive::block_on`] is where a native program waits.
+//! Everything here is `async` or immediate and never blocks; [`drive::block_on`] is where a native program waits. (On llvmpipe
+//! alone a new engine waits for its `helper`.)
 
 pub mod context;
 pub mod drive;

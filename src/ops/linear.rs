@@ -29,7 +29,7 @@ impl Linear {
             Variant::Wide if small => [8, 4, 4, 8, 4],
             Variant::Wide => [8, 16, 4, 16, 4],
             Variant::Shared if small => [context.lanes, 8, 2, 8, 4],
-            Variant::Shared => [context.lanes, 32, 4, 16, 4],
+            Variant::Shared => [context.lanes, 32, 4, 16, 8],
         };
         let whole = context.variant != Variant::Narrow && self.inputs.is_multiple_of(4);
         let vector = if whole { 4 } else { 1 };
