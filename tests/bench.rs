@@ -217,3 +217,17 @@ fn the_variant_of_the_kernels_can_be_chosen_and_a_wrong_one_is_refused() {
     let message = String::from_utf8_lossy(&refused.stderr);
     assert!(message.contains("broad") && message.contains("narrow, wide or shared"), "{message}");
 }
+
+#[test]
+fn a_temporary_folder_that_cannot_be_used_is_an_error_that_names_it() {
+    let folder = tempdir().expect("a folder");
+    let missing = folder.path().join("missing");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-wgpu"));
+    command
+        .args(["bench", "--device", "cpu", "--seconds", "1"])
+        .envs(["TMPDIR", "TMP", "TEMP"].map(|name| (name, &missing)));
+    let output = command.output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let words = [missing.to_str().expect("UTF-8"), "temporary folder", "set TMPDIR"];
+    assert!(!output.status.success() && words.iter().all(|word| text.contains(word)), "{text}");
+}

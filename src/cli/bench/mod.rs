@@ -83,6 +83,9 @@ enum Unmeasured {
     #[error("there is nothing to trace: dispatches can only be timed on a GPU that has timestamps")]
     NoTimestamps,
 
+    #[error("{}: expected a temporary folder for the driver's cache, found: {source}; set TMPDIR (TEMP on Windows) to another", folder.display())]
+    Cache { folder: PathBuf, source: std::io::Error },
+
     #[error("the measurement of device {device} at batch size {batch_size} could not be {problem}")]
     Process { device: String, batch_size: u32, problem: String },
 }
@@ -168,7 +171,8 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
         command.args(["--variant", &variant.to_string()]);
     }
     // The first step is to be a cold one: as on a machine that has never run this, with caches that are there, but empty.
-    let cache = tempfile::tempdir()?;
+    let unusable = |source| Unmeasured::Cache { folder: std::env::temp_dir(), source };
+    let cache = tempfile::tempdir().map_err(unusable)?;
     command.env("MESA_SHADER_CACHE_DIR", cache.path()).env("__GL_SHADER_DISK_CACHE_PATH", cache.path());
     let failed = |problem: String| Unmeasured::Process { device: device.into(), batch_size, problem };
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
