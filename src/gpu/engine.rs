@@ -42,11 +42,17 @@ pub struct GpuEngine<'a> {
 impl<'a> GpuEngine<'a> {
     /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives it some.
     pub fn new(context: &'a Context, model: &Model, data: &Dataset, settings: Settings) -> Result<Self, GpuError> {
-        helper::beside(context, model, &settings, |left| Self::plan(context, model, data, settings, left))
+        helper::beside(context, model, &settings, |helped| Self::plan(context, model, data, settings, helped))
     }
 
-    /// The same. The backward pass of all but the first `left` stages is compiled elsewhere.
-    fn plan(context: &'a Context, model: &Model, data: &Dataset, settings: Settings, left: usize) -> Result<Self, GpuError> {
+    /// The same. Where `helped`, the backward pass of the stages [`helper::SHARE`] is compiled elsewhere.
+    fn plan(
+        context: &'a Context,
+        model: &Model,
+        data: &Dataset,
+        settings: Settings,
+        helped: bool,
+    ) -> Result<Self, GpuError> {
         let n = settings.batch_size;
         for &label in data.train.labels.iter().chain(&data.test.labels) {
             expect("a label", usize::from(label), CLASSES)?;
@@ -55,10 +61,10 @@ impl<'a> GpuEngine<'a> {
         let batches = Work::Evaluate.batches(samples, n);
         let zeros = |label: &str, len| Tensor::zeros(context, label, len);
 
-        let arenas = Arenas::new(context, model)?;
+        let network = Network::new(context, model, &settings)?;
+        let arenas = &network.arenas;
         let order = zeros("order", samples.max(n))?;
         let metrics = zeros("metrics", batches * CrossEntropy::METRICS_LEN)?;
-        let input = zeros("input", n * model.shapes()[0].len())?;
         let targets = zeros("targets", n)?;
 
         let upload = |name: &str, images: &Images| -> Result<Vec<Step>, GpuError> {
@@ -70,7 +76,7 @@ impl<'a> GpuEngine<'a> {
                 images: &Tensor::from_slice(context, format!("{name} images"), &gather.pad(&images.pixels))?,
                 labels: &Tensor::from_slice(context, format!("{name} labels"), &labels)?,
                 order: &order,
-                x: &input,
+                x: &network.input,
                 targets: &targets,
             };
             let mut planner = Planner::new(context);
@@ -79,7 +85,6 @@ impl<'a> GpuEngine<'a> {
         };
         let gather = [upload("training", &data.train)?, upload("test", &data.test)?];
 
-        let network = Network::new(context, model, &arenas, input, &settings)?;
         let loss = CrossEntropy { classes: CLASSES };
         let loss_tensors = |logits| LossTensors { n, logits, targets: &targets, metrics: &metrics };
 
@@ -87,10 +92,11 @@ impl<'a> GpuEngine<'a> {
         let logits = network.plan_forward(&mut train, Work::Train)?;
         let d_logits = zeros("d_logits", n * CLASSES)?;
         loss.plan_train(&mut train, &loss_tensors(logits), &d_logits)?;
-        let early = std::mem::replace(&mut train.early, false);
-        let d_y = network.plan_backward(&mut train, d_logits, left..network.len())?;
+        let early = train.early;
+        train.early = early && !helped;
+        let d_y = network.plan_backward(&mut train, d_logits, helper::SHARE)?;
         train.early = early;
-        network.plan_backward(&mut train, d_y, 0..left)?;
+        network.plan_backward(&mut train, d_y, ..helper::SHARE.start)?;
         settings.sgd.plan(&mut train, &arenas.parameters, &arenas.velocity, &arenas.gradients)?;
 
         let mut evaluate = Planner::new(context);
@@ -104,7 +110,7 @@ impl<'a> GpuEngine<'a> {
         Ok(Self {
             context,
             settings,
-            arenas,
+            arenas: network.arenas,
             outputs: network.outputs,
             gather,
             train,

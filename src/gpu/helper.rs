@@ -1,24 +1,25 @@
 //! A second device that compiles for the first. llvmpipe compiles a kernel at its first dispatch, in one thread of each device, and
 //! takes nine tenths of a cold start for it. But it keeps what it compiled in the user's cache, where all its devices look first.
 
-use super::network::{Arenas, Network};
+use super::network::Network;
 use super::{Context, GpuError, Planner, Tensor};
 use crate::data::CLASSES;
 use crate::engine::Settings;
 use crate::model::Model;
+use std::ops::RangeFrom;
 use std::sync::PoisonError;
 
-/// The helper compiles the backward pass of all but so many stages: of the classic network about half of what there is to compile.
-const LEFT: usize = 1;
+/// The stages whose backward pass the helper compiles: of the classic network about half of what there is to compile.
+pub const SHARE: RangeFrom<usize> = 1..;
 
-/// Runs `plan`, beside a helper if that pays, and tells it of how many stages, from the first on, the backward pass is left to it.
-pub fn beside<T>(context: &Context, model: &Model, settings: &Settings, plan: impl FnOnce(usize) -> T) -> T {
+/// Runs `plan`, beside a helper if that pays, and tells it whether.
+pub fn beside<T>(context: &Context, model: &Model, settings: &Settings, plan: impl FnOnce(bool) -> T) -> T {
     if !pays(context) {
-        return plan(usize::MAX);
+        return plan(false);
     }
     std::thread::scope(|scope| {
         let helper = scope.spawn(|| compile_backward(context, model, settings));
-        let planned = plan(LEFT);
+        let planned = plan(true);
         // Without its help, training is right all the same, and starts later.
         match helper.join() {
             Ok(Ok(_)) => {}
@@ -40,12 +41,10 @@ fn pays(context: &Context) -> bool {
 /// compiles for the sizes of textures, too.
 fn compile_backward(context: &Context, model: &Model, settings: &Settings) -> Result<Context, GpuError> {
     let context = pollster::block_on(context.another())?;
-    let zeros = |label, len| Tensor::zeros(&context, label, len);
-    let input = zeros("input", settings.batch_size * model.shapes()[0].len())?;
-    let d_logits = zeros("d_logits", settings.batch_size * CLASSES)?;
-    let network = Network::new(&context, model, &Arenas::new(&context, model)?, input, settings)?;
+    let network = Network::new(&context, model, settings)?;
+    let d_logits = Tensor::zeros(&context, "d_logits", settings.batch_size * CLASSES)?;
     let mut planner = Planner::new(&context);
-    network.plan_backward(&mut planner, d_logits, LEFT..network.len())?;
+    network.plan_backward(&mut planner, d_logits, SHARE)?;
     let _ = context.device.poll(wgpu::PollType::wait_indefinitely()); // an error of the device is one of the context, too
     context.check()?;
     Ok(context)

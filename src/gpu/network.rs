@@ -4,7 +4,7 @@ use super::{Context, GpuError, Planner, Tensor};
 use crate::engine::{Settings, Work};
 use crate::model::{Model, Stage};
 use crate::ops::{BackwardTensors, ForwardTensors};
-use std::ops::Range;
+use std::ops::RangeBounds;
 
 /// Parameters, gradients and momentum: one buffer each.
 pub struct Arenas {
@@ -14,7 +14,7 @@ pub struct Arenas {
 }
 
 impl Arenas {
-    pub fn new(context: &Context, model: &Model) -> Result<Self, GpuError> {
+    fn new(context: &Context, model: &Model) -> Result<Self, GpuError> {
         let zeros = |label| Tensor::zeros(context, label, model.arena_len());
         Ok(Self { parameters: zeros("parameters")?, gradients: zeros("gradients")?, velocity: zeros("velocity")? })
     }
@@ -23,7 +23,9 @@ impl Arenas {
 pub struct Network {
     n: usize,
     stages: Vec<Stage>,
-    input: Tensor,
+    pub arenas: Arenas,
+    /// Of the first stage, (N, ...).
+    pub input: Tensor,
     /// Of each stage, (N, ...).
     pub outputs: Vec<Tensor>,
     saved: Vec<Tensor>,
@@ -32,15 +34,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// With `input` as the first stage's, (N, ...).
-    pub fn new(
-        context: &Context,
-        model: &Model,
-        arenas: &Arenas,
-        input: Tensor,
-        settings: &Settings,
-    ) -> Result<Self, GpuError> {
+    pub fn new(context: &Context, model: &Model, settings: &Settings) -> Result<Self, GpuError> {
         let n = settings.batch_size;
+        let arenas = Arenas::new(context, model)?;
+        let input = Tensor::zeros(context, "input", n * model.shapes()[0].len())?;
         let stages = model.stages(settings.fuse, settings.seed);
         let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
             let tensor = |stage: &Stage| {
@@ -55,12 +52,7 @@ impl Network {
             model.parameters().iter().map(view).collect()
         };
         let (parameters, gradients) = (views(&arenas.parameters), views(&arenas.gradients));
-        Ok(Self { n, input, outputs, saved, parameters, gradients, stages })
-    }
-
-    /// How many stages there are.
-    pub fn len(&self) -> usize {
-        self.stages.len()
+        Ok(Self { n, arenas, input, outputs, saved, parameters, gradients, stages })
     }
 
     /// Appends the forward pass and returns the logits.
@@ -77,10 +69,15 @@ impl Network {
         Ok(x)
     }
 
-    /// Appends the backward pass of `stages` from the gradient of what the last of them puts out, and returns the gradient of what the first
-    /// takes in; of the network's input there is none.
-    pub fn plan_backward(&self, planner: &mut Planner, mut d_y: Tensor, stages: Range<usize>) -> Result<Tensor, GpuError> {
-        for (index, stage) in self.stages.iter().enumerate().take(stages.end).skip(stages.start).rev() {
+    /// Appends the backward pass of the stages numbered `range`, from the gradient of what the last of them puts out, and returns that
+    /// of what the first takes in; of the network's input there is none.
+    pub fn plan_backward(
+        &self,
+        planner: &mut Planner,
+        mut d_y: Tensor,
+        range: impl RangeBounds<usize>,
+    ) -> Result<Tensor, GpuError> {
+        for (index, stage) in self.stages.iter().enumerate().rev().filter(|(index, _)| range.contains(index)) {
             let d_x = match index {
                 0 => None,
                 _ => {

@@ -83,7 +83,10 @@ enum Unmeasured {
     #[error("there is nothing to trace: dispatches can only be timed on a GPU that has timestamps")]
     NoTimestamps,
 
-    #[error("{}: expected a temporary folder for the driver's cache, found: {source}; set TMPDIR (TEMP on Windows) to another", folder.display())]
+    #[error(
+        "{}: expected a temporary folder for the driver's cache, found: {source}; set TMPDIR (Windows: TEMP) to another folder",
+        folder.display()
+    )]
     Cache { folder: PathBuf, source: std::io::Error },
 
     #[error("the measurement of device {device} at batch size {batch_size} could not be {problem}")]

@@ -50,7 +50,7 @@ struct Scratch<T> {
     m: Vec<T>,
     /// (B, O)
     y: Vec<T>,
-    /// (B, O), as wide as floats: so that a choice between floats chooses between them, too
+    /// (B, O), each as wide as a float, since a comparison of floats chooses it
     winner: Vec<u32>,
 }
 
