@@ -176,7 +176,8 @@ impl Engine for CpuEngine<'_> {
     }
 
     fn submit(&mut self, batches: Range<usize>) -> Result<(), GpuError> {
-        let metrics = batches.map(|index| self.batch(index)).collect();
+        // From within the pool: a parallel loop begun outside wakes a thread, and waits for it, once for each.
+        let metrics = rayon::scope(|_| batches.map(|index| self.batch(index)).collect());
         self.finished.push_back(metrics);
         Ok(())
     }

@@ -133,6 +133,7 @@ pub mod cpu {
     use crate::ops::matrix::{Matrix, multiply};
     use crate::ops::{Real, samples_per_task};
     use rayon::prelude::*;
+    use std::ops::Deref;
 
     /// For every tap (c, ky, kx) and output position: the element of `x` under it, or nothing where that is padding.
     fn taps(op: &Conv2d) -> impl Iterator<Item = (usize, usize)> {
@@ -207,11 +208,11 @@ pub mod cpu {
     }
 
     /// Adds up the tasks' gradients in the order of the tasks.
-    pub fn sum_parts<T: Real>(parts: Vec<(Vec<T>, Vec<T>)>, d_weight: &mut [T], d_bias: &mut [T]) {
+    pub fn sum_parts<T: Real>(parts: Vec<(impl Deref<Target = [T]>, Vec<T>)>, d_weight: &mut [T], d_bias: &mut [T]) {
         d_weight.fill(T::zero());
         d_bias.fill(T::zero());
         for (part_weight, part_bias) in parts {
-            d_weight.iter_mut().zip(part_weight).for_each(|(sum, part)| *sum += part);
+            d_weight.iter_mut().zip(&*part_weight).for_each(|(sum, &part)| *sum += part);
             d_bias.iter_mut().zip(part_bias).for_each(|(sum, part)| *sum += part);
         }
     }

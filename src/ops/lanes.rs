@@ -15,7 +15,11 @@ pub fn widest<R>(work: impl FnOnce() -> R) -> R {
 /// The vector instructions that [`widest`] takes and that matrix products go by: with others, sums round differently.
 pub fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
-    return if pulp::x86::V3::is_available() { "AVX2 and FMA" } else { "SSE2" };
+    return match () {
+        () if pulp::x86::V4::is_available() => "AVX-512",
+        () if pulp::x86::V3::is_available() => "AVX2 and FMA",
+        () => "SSE2",
+    };
     #[cfg(not(target_arch = "x86_64"))]
     std::env::consts::ARCH
 }

@@ -130,7 +130,7 @@ impl Op for Linear {
     }
 }
 
-/// Matrix products, cut into tasks along the side that does not enter a sum.
+/// Matrix products, cut into tasks along a side that does not enter a sum.
 pub mod cpu {
     use super::Linear;
     use crate::ops::Real;
@@ -139,6 +139,9 @@ pub mod cpu {
 
     /// Outputs, or inputs, that one task takes.
     const PER_TASK: usize = 64;
+
+    /// Samples that one task takes, where there are many.
+    const SAMPLES_PER_TASK: usize = 32;
 
     /// `y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k]`
     pub fn forward<T: Real>(op: &Linear, x: &[T], weight: &[T], bias: &[T], y: &mut [T]) {
@@ -163,6 +166,15 @@ pub mod cpu {
     /// `d_x[n,k] = sum_o d_y[n,o] * weight[o,k]`
     pub fn backward_input<T: Real>(op: &Linear, weight: &[T], d_y: &[T], d_x: &mut [T]) {
         let n = d_x.len() / op.inputs;
+        if n >= 2 * SAMPLES_PER_TASK {
+            // Enough samples for tasks that write where the results belong.
+            let tasks = d_x.par_chunks_mut(SAMPLES_PER_TASK * op.inputs).zip(d_y.par_chunks(SAMPLES_PER_TASK * op.outputs));
+            tasks.for_each(|(d_x, d_y)| {
+                let d_y = Matrix::new(d_y, d_x.len() / op.inputs, op.outputs);
+                multiply(d_x, op.inputs, d_y, Matrix::new(weight, op.outputs, op.inputs), false);
+            });
+            return;
+        }
         // Wide enough that a task's rows of the weight are read in long runs.
         let width = 4 * PER_TASK;
         let blocks: Vec<Vec<T>> = (0..op.inputs.div_ceil(width))

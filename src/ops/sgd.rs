@@ -50,6 +50,7 @@ impl Sgd {
 pub mod cpu {
     use super::Sgd;
     use crate::ops::Real;
+    use crate::ops::lanes::widest;
     use rayon::prelude::*;
 
     /// Parameters that one task takes.
@@ -60,11 +61,16 @@ pub mod cpu {
         let (lr, momentum) = (T::of(f64::from(op.lr)), T::of(f64::from(op.momentum)));
         let params = param.par_chunks_mut(PER_TASK).zip(velocity.par_chunks_mut(PER_TASK));
         params.zip(gradient.par_chunks(PER_TASK)).for_each(|((param, velocity), gradient)| {
-            for ((p, v), &g) in param.iter_mut().zip(velocity).zip(gradient) {
-                *v = momentum * *v + g;
-                let direction = if op.nesterov { g + momentum * *v } else { *v };
-                *p -= lr * direction;
-            }
+            widest(
+                #[inline(always)]
+                || {
+                    for ((p, v), &g) in param.iter_mut().zip(velocity).zip(gradient) {
+                        *v = momentum * *v + g;
+                        let direction = if op.nesterov { g + momentum * *v } else { *v };
+                        *p -= lr * direction;
+                    }
+                },
+            );
         });
     }
 }

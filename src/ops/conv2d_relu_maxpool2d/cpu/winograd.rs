@@ -8,40 +8,41 @@ use super::TAPS;
 use super::image::Layout;
 use crate::ops::Real;
 use crate::ops::lanes::Lanes;
+use rayon::prelude::*;
+use std::ops::{Add, Sub};
 
 /// Elements of a window's field and of its transform.
 pub const FIELD: usize = 16;
 
 /// `U = G g G^T` of the kernels `weight` (O, C, 3, 3), as (16, C, O).
 pub fn transform_weight<T: Real>(op: &Conv2dReluMaxPool2d, weight: &[T]) -> Vec<T> {
-    let mut u = vec![T::zero(); FIELD * op.channels * op.out];
+    let len = op.channels * op.out;
+    let mut u = vec![T::zero(); FIELD * len];
     let half = T::of(0.5);
     let g_times = |[a, b, c]: [T; 3]| [a, (a + b + c) * half, (a - b + c) * half, c];
-    for (k, g) in weight.chunks_exact(TAPS).enumerate() {
-        let (o, c) = (k / op.channels, k % op.channels);
-        let rows = [0, 3, 6].map(|i| g_times([g[i], g[i + 1], g[i + 2]]));
-        for j in 0..4 {
-            for (i, element) in g_times(rows.map(|row| row[j])).into_iter().enumerate() {
-                u[((4 * i + j) * op.channels + c) * op.out + o] = element;
-            }
+    // A row of U, its four elements for all kernels, is a task.
+    u.par_chunks_mut(4 * len).enumerate().for_each(|(i, u)| {
+        for (k, (c, o)) in (0..op.channels).flat_map(|c| (0..op.out).map(move |o| (c, o))).enumerate() {
+            let g = &weight[(o * op.channels + c) * TAPS..][..TAPS];
+            let row = [0, 1, 2].map(|j| g_times([g[j], g[3 + j], g[6 + j]])[i]);
+            g_times(row).into_iter().enumerate().for_each(|(j, element)| u[j * len + k] = element);
         }
-    }
+    });
     u
 }
 
 /// `V = B^T d B` of the fields d of the windows at `corners`: (16, windows, C).
 #[inline(always)]
 pub fn transform_fields<T: Real>(layout: &Layout, image: &[T], corners: &[usize], v: &mut [T]) {
-    let (channels, step) = (layout.channels, corners.len() * layout.channels);
+    let channels = layout.channels;
     for (&corner, w) in corners.iter().zip(0..) {
-        let (d, v) = (&image[corner..], &mut v[w * channels..]);
         let mut c = 0;
         while c + 8 <= channels {
-            transform_field::<T, 8>(layout, &d[c..], &mut v[c..], step);
+            transform_channels::<T, 8>(layout, &image[corner + c..], &mut v[w * channels + c..], corners.len() * channels);
             c += 8;
         }
         while c < channels {
-            transform_field::<T, 1>(layout, &d[c..], &mut v[c..], step);
+            transform_channels::<T, 1>(layout, &image[corner + c..], &mut v[w * channels + c..], corners.len() * channels);
             c += 1;
         }
     }
@@ -49,11 +50,10 @@ pub fn transform_fields<T: Real>(layout: &Layout, image: &[T], corners: &[usize]
 
 /// One field's transform for `L` channels; the elements of `v` lie `step` apart.
 #[inline(always)]
-fn transform_field<T: Real, const L: usize>(layout: &Layout, d: &[T], v: &mut [T], step: usize) {
-    let b_times = |[a, b, c, d]: [Lanes<T, L>; 4]| [a - c, b + c, c - b, b - d];
+fn transform_channels<T: Real, const L: usize>(layout: &Layout, d: &[T], v: &mut [T], step: usize) {
     let mut columns = [[Lanes::zero(); 4]; 4];
     for (j, column) in columns.iter_mut().enumerate() {
-        let d = |i: usize| Lanes::load(&d[i * layout.row + j * layout.channels..]);
+        let d = |i: usize| Lanes::<T, L>::load(&d[i * layout.row + j * layout.channels..]);
         *column = b_times([d(0), d(1), d(2), d(3)]);
     }
     for i in 0..4 {
@@ -64,60 +64,55 @@ fn transform_field<T: Real, const L: usize>(layout: &Layout, d: &[T], v: &mut [T
     }
 }
 
-/// The pooled outputs `y` (windows, O) and their `winner` (windows, O) from the products M.
-///
-/// With several channels M is a sum over them, `m` (16, windows, O). With one it is `u[e,o] * v[e,w]`: cheaper to compute
-/// here, in registers, than to write and read again.
+/// `B^T` times a column or, of a row, what is multiplied by B.
 #[inline(always)]
-pub fn pool<T: Real>(products: Products<T>, windows: usize, bias: &[T], y: &mut [T], winner: &mut [u32]) {
-    let out = bias.len();
-    let outputs = y.chunks_exact_mut(out).zip(winner.chunks_exact_mut(out));
-    for (w, (y, winner)) in outputs.take(windows).enumerate() {
-        let (m, step, factors) = match products {
-            Products::Sums(m) => (&m[w * out..], windows * out, [T::one(); FIELD]),
-            Products::OneChannel { u, v } => {
-                let mut factors = [T::zero(); FIELD];
-                factors.iter_mut().zip(v[w..].iter().step_by(windows)).for_each(|(factor, &v)| *factor = v);
-                (u, out, factors)
-            }
-        };
-        let mut o = 0;
-        while o + 16 <= out {
-            pool_window::<T, 16>(&m[o..], step, &factors, &bias[o..], &mut y[o..], &mut winner[o..]);
-            o += 16;
-        }
-        while o < out {
-            pool_window::<T, 1>(&m[o..], step, &factors, &bias[o..], &mut y[o..], &mut winner[o..]);
-            o += 1;
-        }
+pub fn b_times<E: Copy + Add<Output = E> + Sub<Output = E>>([a, b, c, d]: [E; 4]) -> [E; 4] {
+    [a - c, b + c, c - b, b - d]
+}
+
+/// Outputs that are pooled at once.
+pub const POOLED: usize = 16;
+
+/// The pooled outputs `y` (O) of one window and their `winner` (O) from the products M, sums over the channels: its elements, (O)
+/// each, lie `step` apart.
+#[inline(always)]
+pub fn pool_window<T: Real>(m: &[T], step: usize, bias: &[T], y: &mut [T], winner: &mut [u8]) {
+    let mut o = 0;
+    while o + POOLED <= bias.len() {
+        pool_outputs::<T, POOLED>(&m[o..], step, &bias[o..], &mut y[o..], &mut winner[o..]);
+        o += POOLED;
+    }
+    while o < bias.len() {
+        pool_outputs::<T, 1>(&m[o..], step, &bias[o..], &mut y[o..], &mut winner[o..]);
+        o += 1;
     }
 }
 
-/// What [`pool`] takes M from.
-#[derive(Clone, Copy)]
-pub enum Products<'a, T> {
-    Sums(&'a [T]),
-    OneChannel { u: &'a [T], v: &'a [T] },
-}
-
-/// `L` outputs of one window: element e of M is `factors[e] * m[e * step..]`, and the largest of the four sums `A^T M A` stays.
+/// `L` of them.
 #[inline(always)]
-fn pool_window<T: Real, const L: usize>(
-    m: &[T],
-    step: usize,
-    factors: &[T; FIELD],
-    bias: &[T],
-    y: &mut [T],
-    winner: &mut [u32],
-) {
+fn pool_outputs<T: Real, const L: usize>(m: &[T], step: usize, bias: &[T], y: &mut [T], winner: &mut [u8]) {
     let mut elements = [[T::zero(); L]; FIELD];
     for (e, element) in elements.iter_mut().enumerate() {
-        *element = (Lanes::<T, L>::load(&m[e * step..]) * factors[e]).0;
+        *element = Lanes::<T, L>::load(&m[e * step..]).0;
     }
-    let (bias, y, winner) = (&bias[..L], &mut y[..L], &mut winner[..L]);
+    let bias = Lanes::<T, L>::load(bias).0;
+    pool::<T, L>(|e, l| elements[e][l], |l| bias[l], y, winner);
+}
+
+/// The largest of the four sums `A^T M A`, after bias and ReLU, and which it was: for `L` windows or outputs, of which element e
+/// of M is `m(e, l)`.
+#[inline(always)]
+pub fn pool<T: Real, const L: usize>(
+    m: impl Fn(usize, usize) -> T,
+    bias: impl Fn(usize) -> T,
+    y: &mut [T],
+    winner: &mut [u8],
+) {
+    let (y, winner) = (&mut y[..L], &mut winner[..L]);
+    let mut winners = [0; L]; // each as wide as a float, since a comparison of floats chooses it
     for l in 0..L {
         let a_times = |m: [T; 4]| [m[0] + m[1] + m[2], m[1] - m[2] - m[3]];
-        let column = |j: usize| a_times([elements[j][l], elements[4 + j][l], elements[8 + j][l], elements[12 + j][l]]);
+        let column = |j: usize| a_times([m(j, l), m(4 + j, l), m(8 + j, l), m(12 + j, l)]);
         let [a, b, c, d] = [column(0), column(1), column(2), column(3)];
         let (upper, lower) = (a_times([a[0], b[0], c[0], d[0]]), a_times([a[1], b[1], c[1], d[1]]));
         let (mut most, mut best) = (upper[0], 0);
@@ -126,9 +121,10 @@ fn pool_window<T: Real, const L: usize>(
             best = if sum > most { q } else { best };
             most = if sum > most { sum } else { most };
         }
-        most += bias[l];
+        most += bias(l);
         let dead = most <= T::zero();
         y[l] = if dead { T::zero() } else { most };
-        winner[l] = if dead { DEAD.into() } else { best };
+        winners[l] = if dead { u32::from(DEAD) } else { best };
     }
+    winner.iter_mut().zip(winners).for_each(|(to, winner)| *to = winner as u8);
 }
