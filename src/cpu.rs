@@ -6,10 +6,12 @@ use crate::engine::{Engine, Set, Settings, State, Work};
 use crate::gpu::GpuError;
 use crate::metrics::BatchMetrics;
 use crate::model::{Model, Stage};
+use crate::ops::conv2d_relu_maxpool2d::{self as fused, Conv2dReluMaxPool2d};
 use crate::ops::cross_entropy::{self, CrossEntropy};
 use crate::ops::gather::{self, Gather};
-use crate::ops::{BackwardSlices, ForwardSlices, sgd};
+use crate::ops::{BackwardSlices, ForwardSlices, Op, sgd};
 use std::collections::VecDeque;
+use std::iter;
 use std::ops::Range;
 
 /// See [`Engine`]; work is done at once, when it is submitted.
@@ -106,10 +108,23 @@ impl<'a> CpuEngine<'a> {
         metrics
     }
 
+    /// The ops at the beginning that take a sample together.
+    fn together(stages: &[Stage]) -> Vec<&Conv2dReluMaxPool2d> {
+        stages.iter().map_while(|stage| stage.op.fused()).collect()
+    }
+
     /// Runs the stages over the first `count` samples of the input and returns which stage's output is the logits.
     fn forward(&mut self, count: usize, step: u32) -> usize {
-        let mut from = None;
-        for (index, stage) in self.stages.iter().enumerate() {
+        let params = |stage: &Stage| views(&self.state.parameters, &self.ranges[stage.parameters.clone()]);
+        let together = Self::together(&self.stages);
+        let layers = together.iter().zip(&self.stages).zip(&mut self.tensors).map(|((op, stage), tensors)| {
+            op.forward_layer(&params(stage), &mut tensors.y[..count * op.output_len()], &mut tensors.saved)
+        });
+        if let Some(first) = together.first() {
+            fused::cpu::forward(&self.input[..count * first.input_len()], layers.collect());
+        }
+        let mut from = together.len().checked_sub(1);
+        for (index, stage) in self.stages.iter().enumerate().skip(together.len()) {
             if stage.op.training_only() && self.work == Work::Evaluate {
                 continue;
             }
@@ -118,7 +133,7 @@ impl<'a> CpuEngine<'a> {
             let tensors = &mut after[0];
             stage.op.forward(ForwardSlices {
                 x: &x[..count * stage.op.input_len()],
-                params: &views(&self.state.parameters, &self.ranges[stage.parameters.clone()]),
+                params: &params(stage),
                 y: &mut tensors.y[..count * stage.op.output_len()],
                 saved: &mut tensors.saved[..count * stage.op.saved_len()],
                 step,
@@ -130,7 +145,9 @@ impl<'a> CpuEngine<'a> {
 
     /// From the gradient of the logits down to the first stage's parameters, over a full batch.
     fn backward(&mut self, step: u32) {
-        for (index, stage) in self.stages.iter().enumerate().rev() {
+        let params = |stage: &Stage| views(&self.state.parameters, &self.ranges[stage.parameters.clone()]);
+        let together = Self::together(&self.stages);
+        for (index, stage) in self.stages.iter().enumerate().skip(together.len()).rev() {
             let (before, after) = self.tensors.split_at_mut(index);
             let (x, d_x) = match before.last_mut() {
                 Some(previous) => (&previous.y, Some(&mut previous.d_y[..])),
@@ -138,7 +155,7 @@ impl<'a> CpuEngine<'a> {
             };
             stage.op.backward(BackwardSlices {
                 x,
-                params: &views(&self.state.parameters, &self.ranges[stage.parameters.clone()]),
+                params: &params(stage),
                 saved: &after[0].saved,
                 d_y: &after[0].d_y,
                 d_x,
@@ -146,6 +163,17 @@ impl<'a> CpuEngine<'a> {
                 step,
             });
         }
+        let Some(last) = together.len().checked_sub(1) else { return };
+        let inputs = iter::once(&self.input).chain(self.tensors.iter().map(|tensors| &tensors.y));
+        let mut gradients = views_mut(&mut self.gradients, &self.ranges[..self.stages[last].parameters.end]);
+        let mut d_params = &mut gradients[..];
+        let mut layers = Vec::new();
+        for (((op, stage), tensors), x) in together.iter().zip(&self.stages).zip(&self.tensors).zip(inputs) {
+            let (own, rest) = d_params.split_at_mut(stage.parameters.len());
+            layers.push(op.backward_layer(x, &params(stage), &tensors.saved, own));
+            d_params = rest;
+        }
+        fused::cpu::backward(layers, &self.tensors[last].d_y, None);
     }
 }
 

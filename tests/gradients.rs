@@ -13,7 +13,7 @@ mod common;
 
 use common::uniform;
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
-use mnist_wgpu::ops::conv2d_relu_maxpool2d::{self, Conv2dReluMaxPool2d, DEAD};
+use mnist_wgpu::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD, cpu};
 use mnist_wgpu::ops::cross_entropy::{self, CrossEntropy};
 use mnist_wgpu::ops::dropout::{self, Dropout};
 use mnist_wgpu::ops::linear::{self, Linear};
@@ -179,24 +179,30 @@ fn conv2d_relu_maxpool2d_backward_is_the_gradient() {
 
         let l = |d_y: &[f64], x: &[f64], weight: &[f64], bias: &[f64]| {
             let mut winner = vec![u8::MAX; outputs];
-            objective(d_y, |y| conv2d_relu_maxpool2d::cpu::forward(&op, x, weight, bias, y, &mut winner))
+            objective(d_y, |y| cpu::forward(x, vec![cpu::Forward { op: &op, weight, bias, y, winner: &mut winner }]))
         };
         let magnitude = l(&raised(&d_y), &raised(&x), &raised(&weight), &raised(&bias));
         let bound = (op.fan_in() + 1 + outputs, magnitude, 0.0);
 
         let mut winner = vec![u8::MAX; outputs];
-        conv2d_relu_maxpool2d::cpu::forward(&op, &x, &weight, &bias, &mut zeros(outputs), &mut winner);
+        let (y, winner_to) = (&mut zeros(outputs), &mut winner);
+        cpu::forward(&x, vec![cpu::Forward { op: &op, weight: &weight, bias: &bias, y, winner: winner_to }]);
         winner.iter().for_each(|&winner| dead_and_alive[usize::from(winner != DEAD)] += 1);
-        let (mut d_x, mut d_weight, mut d_bias) = (unwritten(inputs), unwritten(weight.len()), unwritten(out));
-        let backward = conv2d_relu_maxpool2d::cpu::backward;
-        backward(&op, &x, &weight, &winner, &d_y, Some(&mut d_x), &mut d_weight, &mut d_bias);
+        let backward = |d_x: Option<&mut [f64]>| {
+            let (mut d_weight, mut d_bias) = (unwritten(weight.len()), unwritten(out));
+            let (d_weight_to, d_bias_to) = (&mut d_weight, &mut d_bias);
+            let layer =
+                cpu::Backward { op: &op, x: &x, weight: &weight, winner: &winner, d_weight: d_weight_to, d_bias: d_bias_to };
+            cpu::backward(vec![layer], &d_y, d_x);
+            (d_weight, d_bias)
+        };
+        let mut d_x = unwritten(inputs);
+        let with_d_x = backward(Some(&mut d_x));
         check(&format!("{op:?} d_x"), &d_x, &x, |x| l(&d_y, x, &weight, &bias), bound);
-        check(&format!("{op:?} d_weight"), &d_weight, &weight, |weight| l(&d_y, &x, weight, &bias), bound);
-        check(&format!("{op:?} d_bias"), &d_bias, &bias, |bias| l(&d_y, &x, &weight, bias), bound);
-
-        let (mut first_weight, mut first_bias) = (unwritten(weight.len()), unwritten(out));
-        backward(&op, &x, &weight, &winner, &d_y, None, &mut first_weight, &mut first_bias);
-        assert_eq!((first_weight, first_bias), (d_weight, d_bias), "{op:?}: without d_x the others are the same");
+        for (which, (d_weight, d_bias)) in [("with d_x", with_d_x), ("without", backward(None))] {
+            check(&format!("{op:?} d_weight {which}"), &d_weight, &weight, |weight| l(&d_y, &x, weight, &bias), bound);
+            check(&format!("{op:?} d_bias {which}"), &d_bias, &bias, |bias| l(&d_y, &x, &weight, bias), bound);
+        }
     }
     assert!(dead_and_alive.iter().all(|&count| count > 20), "both sides of ReLU are run: {dead_and_alive:?}");
 }

@@ -126,6 +126,10 @@ impl Op for Conv2dReluMaxPool2d {
         2 * (self.out * oh * ow * self.fan_in()) as u64
     }
 
+    fn fused(&self) -> Option<&Conv2dReluMaxPool2d> {
+        Some(self)
+    }
+
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let tiles = self.tiles(planner.context);
         let tile = |name| SHADER.tile(&tiles, name);
@@ -187,13 +191,36 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn forward(&self, s: ForwardSlices) {
-        let winner = &mut bytemuck::cast_slice_mut(s.saved)[..s.y.len()];
-        cpu::forward(self, s.x, s.params[0], s.params[1], s.y, winner);
+        cpu::forward(s.x, vec![self.forward_layer(s.params, s.y, s.saved)]);
     }
 
     fn backward(&self, s: BackwardSlices) {
-        let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
-        let winner = &bytemuck::cast_slice(s.saved)[..s.d_y.len()];
-        cpu::backward(self, s.x, s.params[0], winner, s.d_y, s.d_x, d_weight, d_bias);
+        cpu::backward(vec![self.backward_layer(s.x, s.params, s.saved, s.d_params)], s.d_y, s.d_x);
+    }
+}
+
+impl Conv2dReluMaxPool2d {
+    /// This op as a layer of a forward pass on the CPU.
+    pub fn forward_layer<'a>(
+        &'a self,
+        params: &[&'a [f32]],
+        y: &'a mut [f32],
+        saved: &'a mut [u32],
+    ) -> cpu::Forward<'a, f32> {
+        let winner = &mut bytemuck::cast_slice_mut(saved)[..y.len()];
+        cpu::Forward { op: self, weight: params[0], bias: params[1], y, winner }
+    }
+
+    /// The same in a backward pass.
+    pub fn backward_layer<'a>(
+        &'a self,
+        x: &'a [f32],
+        params: &[&'a [f32]],
+        saved: &'a [u32],
+        d_params: &'a mut [&mut [f32]],
+    ) -> cpu::Backward<'a, f32> {
+        let [d_weight, d_bias] = d_params else { unreachable!("two parameters: weight and bias") };
+        let winner = &bytemuck::cast_slice(saved)[..x.len() / self.input_len() * self.output_len()];
+        cpu::Backward { op: self, x, weight: params[0], winner, d_weight, d_bias }
     }
 }

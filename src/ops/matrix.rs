@@ -1,4 +1,4 @@
-//! Matrix products of the CPU path: the `gemm` crate behind slices with checked bounds.
+//! Matrices of the CPU path: products by the `gemm` crate, behind slices with checked bounds, and transposition.
 
 use super::Real;
 
@@ -73,5 +73,40 @@ pub fn multiply<T: Real>(out: &mut [T], out_stride: usize, a: Matrix<T>, b: Matr
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// Writes `a` (rows, columns), row after row, to `out` (columns, rows), whose rows begin `out_stride` elements apart.
+///
+/// # Panics
+/// If `a` has been transposed already, or `out` is shorter.
+#[inline(always)]
+pub fn transpose<T: Real>(a: Matrix<T>, out: &mut [T], out_stride: usize) {
+    assert_eq!(a.col_stride, 1, "elements of a row lie apart");
+    let row = |i: usize| &a.data[i * a.row_stride..][..a.cols];
+    let mut i = 0;
+    while i + 4 <= a.rows {
+        let rows = [row(i), row(i + 1), row(i + 2), row(i + 3)];
+        let mut j = 0;
+        while j + 4 <= a.cols {
+            let four = |k: usize| {
+                let row = &rows[k][j..j + 4];
+                [row[0], row[1], row[2], row[3]]
+            };
+            let columns = T::transpose([four(0), four(1), four(2), four(3)]);
+            for (k, column) in columns.iter().enumerate() {
+                out[(j + k) * out_stride + i..][..4].copy_from_slice(column);
+            }
+            j += 4;
+        }
+        for j in j..a.cols {
+            for (k, row) in rows.iter().enumerate() {
+                out[j * out_stride + i + k] = row[j];
+            }
+        }
+        i += 4;
+    }
+    for i in i..a.rows {
+        out[i..].iter_mut().step_by(out_stride).zip(row(i)).for_each(|(out, &element)| *out = element);
     }
 }

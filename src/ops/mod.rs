@@ -16,6 +16,7 @@ pub mod relu;
 pub mod sgd;
 
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
+use wide::f32x4;
 
 /// Every shader of the project: the op table.
 pub const SHADERS: &[Shader] = &[
@@ -35,17 +36,32 @@ pub trait Real:
     num_traits::Float + num_traits::NumAssign + std::iter::Sum + std::fmt::Debug + Send + Sync + 'static
 {
     fn of(value: f64) -> Self;
+
+    /// Rows become columns.
+    fn transpose(block: [[Self; 4]; 4]) -> [[Self; 4]; 4];
 }
 
 impl Real for f32 {
     fn of(value: f64) -> Self {
         value as f32
     }
+
+    /// Within registers, which no compiler finds by itself.
+    #[inline(always)]
+    fn transpose(block: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+        let [a, b, c, d] = block;
+        let [a, b, c, d] = f32x4::transpose([f32x4::new(a), f32x4::new(b), f32x4::new(c), f32x4::new(d)]);
+        [a.to_array(), b.to_array(), c.to_array(), d.to_array()]
+    }
 }
 
 impl Real for f64 {
     fn of(value: f64) -> Self {
         value
+    }
+
+    fn transpose(block: [[f64; 4]; 4]) -> [[f64; 4]; 4] {
+        std::array::from_fn(|i| block.map(|row| row[i]))
     }
 }
 
@@ -128,6 +144,10 @@ pub trait Op: Send + Sync {
     /// Whether it only acts in training, and is left out of an evaluation.
     fn training_only(&self) -> bool {
         false
+    }
+    /// This op, if it is one of those that the CPU path takes several of at once.
+    fn fused(&self) -> Option<&conv2d_relu_maxpool2d::Conv2dReluMaxPool2d> {
+        None
     }
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError>;
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError>;

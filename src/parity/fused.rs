@@ -124,7 +124,8 @@ impl Inputs {
         let (y, winner) = self.forward(gpu)?;
         let (mut want, mut want_winner) = (vec![f64::NAN; y.len()], vec![u8::MAX; y.len()]);
         let (x, weight, bias) = (f64s(&self.x), f64s(&self.weight), f64s(&self.bias));
-        cpu::forward(&self.op, &x, &weight, &bias, &mut want, &mut want_winner);
+        let layer = cpu::Forward { op: &self.op, weight: &weight, bias: &bias, y: &mut want, winner: &mut want_winner };
+        cpu::forward(&x, vec![layer]);
         if kind == Kind::Integers {
             exact("y", &f64s(&y), &want)?;
             exact("winner", &winner, &want_winner)?;
@@ -141,7 +142,9 @@ impl Inputs {
         let mut d_x = vec![f64::NAN; self.x.len()];
         let (mut d_weight, mut d_bias) = (vec![f64::NAN; self.weight.len()], vec![f64::NAN; self.bias.len()]);
         let (x, weight, d_y) = (values(&self.x), values(&self.weight), values(&self.d_y));
-        cpu::backward(&self.op, &x, &weight, winner, &d_y, Some(&mut d_x), &mut d_weight, &mut d_bias);
+        let layer =
+            cpu::Backward { op: &self.op, x: &x, weight: &weight, winner, d_weight: &mut d_weight, d_bias: &mut d_bias };
+        cpu::backward(vec![layer], &d_y, Some(&mut d_x));
         [d_x, d_weight, d_bias]
     }
 

@@ -51,9 +51,18 @@ fn three_ops(op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
 
 fn on_cpu(op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
     let (mut y, mut winner) = (vec![f32::NAN; t.d_y.len()], vec![u8::MAX; t.d_y.len()]);
-    fused::cpu::forward(op, &t.x, &t.weight, &t.bias, &mut y, &mut winner);
+    let layer = fused::cpu::Forward { op, weight: &t.weight, bias: &t.bias, y: &mut y, winner: &mut winner };
+    fused::cpu::forward(&t.x, vec![layer]);
     let [mut d_x, mut d_weight, mut d_bias] = [&t.x, &t.weight, &t.bias].map(|of| vec![f32::NAN; of.len()]);
-    fused::cpu::backward(op, &t.x, &t.weight, &winner, &t.d_y, Some(&mut d_x), &mut d_weight, &mut d_bias);
+    let layer = fused::cpu::Backward {
+        op,
+        x: &t.x,
+        weight: &t.weight,
+        winner: &winner,
+        d_weight: &mut d_weight,
+        d_bias: &mut d_bias,
+    };
+    fused::cpu::backward(vec![layer], &t.d_y, Some(&mut d_x));
     [y, d_x, d_weight, d_bias]
 }
 

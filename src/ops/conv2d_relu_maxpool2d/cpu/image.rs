@@ -2,6 +2,7 @@
 
 use super::super::Conv2dReluMaxPool2d;
 use crate::ops::Real;
+use crate::ops::matrix::{Matrix, transpose};
 
 /// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), SH = 2 PH + 2, SW = 2 PW + 2.
 pub struct Layout {
@@ -44,23 +45,21 @@ impl Layout {
     /// Writes the sample `x` into `image`, whose padding stays as it is.
     #[inline(always)]
     pub fn write_image<T: Real>(&self, x: &[T], image: &mut [T]) {
-        for (c, x) in x.chunks_exact(self.plane).enumerate() {
-            for &(from, to, pixels) in &self.runs {
-                let image = image[to..][..pixels * self.channels].chunks_exact_mut(self.channels);
-                image.zip(&x[from..]).for_each(|(pixel, &x)| pixel[c] = x);
+        for &(from, to, pixels) in &self.runs {
+            if self.channels == 1 {
+                image[to..][..pixels].copy_from_slice(&x[from..][..pixels]);
+            } else {
+                let pixels = Matrix::strided(&x[from..], self.channels, pixels, self.plane);
+                transpose(pixels, &mut image[to..], self.channels);
             }
         }
     }
 
-    /// Writes `image` into the sample `x`: 0 where no window sees it.
+    /// Writes `image` into the sample `x`, which stays as it is where no window sees it.
     #[inline(always)]
     pub fn write_sample<T: Real>(&self, image: &[T], x: &mut [T]) {
-        x.fill(T::zero());
-        for (c, x) in x.chunks_exact_mut(self.plane).enumerate() {
-            for &(to, from, pixels) in &self.runs {
-                let image = image[from..][..pixels * self.channels].chunks_exact(self.channels);
-                image.zip(&mut x[to..]).for_each(|(pixel, x)| *x = pixel[c]);
-            }
+        for &(to, from, pixels) in &self.runs {
+            transpose(Matrix::new(&image[from..], pixels, self.channels), &mut x[to..], self.plane);
         }
     }
 }

@@ -7,11 +7,8 @@ use super::image::Layout;
 use crate::ops::Real;
 use crate::ops::lanes::Lanes;
 
-/// Columns of a patch whose three rows of sums stay in registers.
+/// Columns of a kernel whose three rows stay in registers.
 const COLUMNS: usize = 32;
-
-/// Winners that a window can have, the dead among them.
-const WINNERS: usize = DEAD as usize + 1;
 
 /// The kernels with their channels last: (O, 3, R), where the 3 * C elements of a row are filled up to R.
 pub struct Kernels {
@@ -56,24 +53,35 @@ impl Kernels {
     }
 }
 
-/// Adds a sample's part of the parameters' gradients: `d_weight` (O, 3, R) and `d_bias` (O).
+/// What a sample's gradients are added to.
+pub struct Gradients<'a, T> {
+    /// (O, 3, R)
+    pub d_weight: &'a mut [T],
+    /// (O)
+    pub d_bias: &'a mut [T],
+    /// (SH, SW, C), if it is wanted.
+    pub d_image: Option<&'a mut [T]>,
+}
+
+/// Adds the gradients of a sample with this `image` to all that they belong to.
 #[inline(always)]
-pub fn add_params<T: Real>(
+pub fn add_gradients<T: Real>(
     layout: &Layout,
     kernels: &Kernels,
     image: &[T],
+    weight: &[T],
     winner: &[u8],
     d_y: &[T],
-    d_weight: &mut [T],
-    d_bias: &mut [T],
+    gradients: Gradients<T>,
 ) {
-    let windows = layout.corners.len();
+    let (windows, row, len) = (layout.corners.len(), kernels.row, kernels.len());
     let [a, b, c, d] = layout.patches();
     let patches = [a, b, c, d, 0]; // indexed by winners, the dead among them
+    let Gradients { d_weight, d_bias, mut d_image } = gradients;
     let mut terms = vec![(0, T::zero()); windows];
     let planes = winner.chunks_exact(windows).zip(d_y.chunks_exact(windows));
-    let params = d_weight.chunks_exact_mut(kernels.len()).zip(d_bias);
-    for ((winner, d_y), (d_weight, d_bias)) in planes.zip(params) {
+    let params = weight.chunks_exact(len).zip(d_weight.chunks_exact_mut(len).zip(d_bias));
+    for ((winner, d_y), (weight, (d_weight, d_bias))) in planes.zip(params) {
         let mut alive = 0;
         for ((&q, &d_y), &corner) in winner.iter().zip(d_y).zip(&layout.corners) {
             // Always written, kept by counting: which windows are dead is nothing that a processor could predict.
@@ -82,86 +90,57 @@ pub fn add_params<T: Real>(
         }
         let terms = &terms[..alive];
         *d_bias += terms.iter().map(|&(_, d)| d).sum();
-        add_patches(d_weight, kernels.row, terms, image, layout.row, kernels.row);
-    }
-}
-
-/// Adds a sample's gradients to `d_image` (SH, SW, C).
-#[inline(always)]
-pub fn add_input<T: Real>(layout: &Layout, kernels: &Kernels, weight: &[T], winner: &[u8], d_y: &[T], d_image: &mut [T]) {
-    let (ends, terms) = sort_terms(kernels, layout.corners.len(), winner, d_y);
-    // All windows take some columns of the kernels before any takes the next: so few stay in a core's nearest cache.
-    for at in (0..kernels.row).step_by(COLUMNS) {
-        let columns = COLUMNS.min(kernels.row - at);
-        let mut begin = 0;
-        for (&corner, ends) in layout.corners.iter().zip(ends.chunks_exact(WINNERS)) {
-            for (&end, patch) in ends.iter().zip(layout.patches()) {
-                let to = &mut d_image[corner + patch + at..];
-                add_patches(to, layout.row, &terms[begin..end], &weight[at..], kernels.row, columns);
-                begin = end;
+        let mut at = 0;
+        while at < row {
+            let wide = at + COLUMNS <= row;
+            let (weight, d_weight, image) = (&weight[at..], &mut d_weight[at..], &image[at..]);
+            let d_image = d_image.as_mut().map(|d_image| &mut d_image[at..]);
+            if wide {
+                add_columns::<T, COLUMNS>(terms, row, weight, d_weight, layout.row, image, d_image);
+                at += COLUMNS;
+            } else {
+                add_columns::<T, { Kernels::ALIGN }>(terms, row, weight, d_weight, layout.row, image, d_image);
+                at += Kernels::ALIGN;
             }
-            begin = ends[usize::from(DEAD)];
         }
     }
 }
 
-/// A sample's gradients as terms (at, d), where `at` is where the output channel's kernel begins: those of each window and winner, the
-/// dead among them, in the order of the channels. They end where the five numbers of each window say, (PH * PW, 5), and begin
-/// where the ones before end.
-///
-/// Not compiled for wide registers, of which it makes no use.
-fn sort_terms<T: Real>(kernels: &Kernels, windows: usize, winner: &[u8], d_y: &[T]) -> (Vec<usize>, Vec<(usize, T)>) {
-    let mut ends = vec![0; WINNERS * windows];
-    for winner in winner.chunks_exact(windows) {
-        for (ends, &q) in ends.chunks_exact_mut(WINNERS).zip(winner) {
-            ends[usize::from(q)] += 1;
-        }
-    }
-    let mut begin = 0;
-    for end in &mut ends {
-        (*end, begin) = (begin, begin + *end);
-    }
-    // Each list begins where it ends for now, and grows from there.
-    let mut terms = vec![(0, T::zero()); winner.len()];
-    let planes = winner.chunks_exact(windows).zip(d_y.chunks_exact(windows));
-    for (kernel, (winner, d_y)) in (0..).step_by(kernels.len()).zip(planes) {
-        for (ends, (&q, &d)) in ends.chunks_exact_mut(WINNERS).zip(winner.iter().zip(d_y)) {
-            let end = &mut ends[usize::from(q)];
-            terms[*end] = (kernel, d);
-            *end += 1;
-        }
-    }
-    (ends, terms)
-}
-
-/// `to += sum d * from[at..]` over the `terms` (at, d), for the first `columns` of patches (3, R) whose rows lie `to_row` and `from_row` apart.
+/// Adds `d * patch` to `d_weight` and `d * weight` to the patch of `d_image` for one channel's `terms`, each a patch's place and a d, in `L`
+/// columns.
 #[inline(always)]
-fn add_patches<T: Real>(to: &mut [T], to_row: usize, terms: &[(usize, T)], from: &[T], from_row: usize, columns: usize) {
-    let mut at = 0;
-    while at + COLUMNS <= columns {
-        add_columns::<T, COLUMNS>(&mut to[at..], to_row, terms, &from[at..], from_row);
-        at += COLUMNS;
-    }
-    while at < columns {
-        add_columns::<T, { Kernels::ALIGN }>(&mut to[at..], to_row, terms, &from[at..], from_row);
-        at += Kernels::ALIGN;
-    }
-}
-
-/// The same for `L` columns, whose sums stay in registers.
-#[inline(always)]
-fn add_columns<T: Real, const L: usize>(to: &mut [T], to_row: usize, terms: &[(usize, T)], from: &[T], from_row: usize) {
+fn add_columns<T: Real, const L: usize>(
+    terms: &[(usize, T)],
+    row: usize,
+    weight: &[T],
+    d_weight: &mut [T],
+    image_row: usize,
+    image: &[T],
+    d_image: Option<&mut [T]>,
+) {
     let mut sums = [Lanes::<T, L>::zero(); KERNEL];
     for (i, sum) in sums.iter_mut().enumerate() {
-        *sum = Lanes::load(&to[i * to_row..]);
+        *sum = Lanes::load(&d_weight[i * row..]);
     }
-    for &(at, d) in terms {
-        let from = &from[at..at + 2 * from_row + L];
+    for &(patch, d) in terms {
+        let patch = &image[patch..][..2 * image_row + L];
         for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = *sum + Lanes::load(&from[i * from_row..]) * d;
+            *sum = *sum + Lanes::load(&patch[i * image_row..]) * d;
         }
     }
     for (i, sum) in sums.into_iter().enumerate() {
-        sum.store(&mut to[i * to_row..]);
+        sum.store(&mut d_weight[i * row..]);
+    }
+    let Some(d_image) = d_image else { return };
+    let mut rows = [Lanes::<T, L>::zero(); KERNEL];
+    for (i, kernel) in rows.iter_mut().enumerate() {
+        *kernel = Lanes::load(&weight[i * row..]);
+    }
+    for &(patch, d) in terms {
+        let d_patch = &mut d_image[patch..][..2 * image_row + L];
+        for (i, kernel) in rows.iter().enumerate() {
+            let d_row = &mut d_patch[i * image_row..];
+            (Lanes::load(d_row) + *kernel * d).store(d_row);
+        }
     }
 }

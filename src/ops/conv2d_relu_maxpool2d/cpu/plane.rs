@@ -31,21 +31,18 @@ struct Sums<T> {
 }
 
 impl<T: Real> Plane<T> {
-    /// Nothing where the op has several channels.
-    pub fn new(op: &Conv2dReluMaxPool2d) -> Option<Self> {
-        if op.channels > 1 {
-            return None;
-        }
+    /// For an op of one channel.
+    pub fn new(op: &Conv2dReluMaxPool2d) -> Self {
         let windows = op.windows();
         let vectors = windows.div_ceil(LANES);
         let sums = Sums { weight: [[T::zero(); LANES]; TAPS], bias: [T::zero(); LANES] };
-        Some(Self {
+        Self {
             windows,
             fields: avec![[[T::zero(); LANES]; FIELD]; vectors],
             y: avec![T::zero(); vectors * LANES],
             winner: avec![DEAD; vectors * LANES],
             sums: avec![sums; op.out],
-        })
+        }
     }
 
     /// Takes the fields from `image`.
