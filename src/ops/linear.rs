@@ -137,8 +137,8 @@ pub mod cpu {
     use crate::ops::matrix::{Matrix, multiply};
     use rayon::prelude::*;
 
-    /// Outputs, or inputs, that one task takes.
-    const PER_TASK: usize = 64;
+    /// Outputs that one task takes.
+    const PER_TASK: usize = 32;
 
     /// Samples that one task takes, where there are many.
     const SAMPLES_PER_TASK: usize = 32;
@@ -175,8 +175,7 @@ pub mod cpu {
             });
             return;
         }
-        // Wide enough that a task's rows of the weight are read in long runs.
-        let width = 4 * PER_TASK;
+        let width = 256; // so that a task's rows of the weight are read in long runs
         let blocks: Vec<Vec<T>> = (0..op.inputs.div_ceil(width))
             .into_par_iter()
             .map(|block| {
