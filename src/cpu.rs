@@ -25,7 +25,7 @@ pub struct CpuEngine<'a> {
     gradients: Vec<f32>,
     input: Vec<f32>,
     targets: Vec<u32>,
-    /// Per stage: output, what it saved, gradient of its output.
+    /// Per stage: output, what it saved, gradient of its output where another stage writes it.
     tensors: Vec<Tensors>,
     /// The stage that put out the logits of the last batch.
     last: usize,
@@ -48,13 +48,14 @@ impl<'a> CpuEngine<'a> {
     pub fn new(model: &Model, data: &'a Dataset, settings: Settings) -> Self {
         let n = settings.batch_size;
         let stages = model.stages(settings.fuse, settings.seed);
-        let tensors = |stage: &Stage| Tensors {
+        let together = Self::together(&stages).len();
+        let tensors = |(index, stage): (usize, &Stage)| Tensors {
             y: vec![0.0; n * stage.op.output_len()],
             saved: vec![0; n * stage.op.saved_len()],
-            d_y: vec![0.0; n * stage.op.output_len()],
+            d_y: vec![0.0; if index + 1 < together { 0 } else { n * stage.op.output_len() }],
         };
         Self {
-            tensors: stages.iter().map(tensors).collect(),
+            tensors: stages.iter().enumerate().map(tensors).collect(),
             ranges: model.parameters().iter().map(|p| p.range.clone()).collect(),
             state: State { parameters: vec![0.0; model.arena_len()], velocity: vec![0.0; model.arena_len()] },
             gradients: vec![0.0; model.arena_len()],

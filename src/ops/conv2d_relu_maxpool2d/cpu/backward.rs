@@ -32,68 +32,60 @@ pub fn backward<T: Real>(layers: Vec<Backward<T>>, d_y: &[T], d_x: Option<&mut [
     let input = layers[0].op.input_len();
     let output = layers[layers.len() - 1].op.output_len();
     let task = samples_per_task(layers[0].x.len() / input);
-    let wanted = d_x.is_some();
-    let tasks = d_y.par_chunks(output * task);
+    let wanted = |index: usize| index > 0 || d_x.is_some();
+    let mut layers: Vec<_> =
+        layers.into_iter().enumerate().map(|(index, layer)| Prepared::new(layer, wanted(index))).collect();
+
+    let d_y = d_y.par_chunks(output * task);
     let d_x: Vec<Option<&mut [T]>> = match d_x {
         Some(d_x) => d_x.chunks_mut(input * task).map(Some).collect(),
-        None => (0..tasks.len()).map(|_| None).collect(),
+        None => (0..d_y.len()).map(|_| None).collect(),
     };
-
-    let (inputs, mut results): (Vec<_>, Vec<_>) = layers
-        .into_iter()
-        .enumerate()
-        .map(|(index, Backward { op, x, weight, winner, d_weight, d_bias })| {
-            (Layer::new(op, x, weight, winner, wanted || index > 0), (d_weight, d_bias))
-        })
-        .unzip();
-    let tasks = tasks.zip(d_x).enumerate().map(|(index, (d_y, d_x))| {
-        let mut parts: Vec<_> = inputs.iter().map(Part::new).collect();
+    let tasks = d_y.zip(d_x).enumerate().map(|(index, (d_y, d_x))| {
+        let mut parts: Vec<_> = layers.iter().map(Part::new).collect();
         let mut d_x = d_x.map(|d_x| d_x.chunks_exact_mut(input));
         for (sample, mut d_y) in (index * task..).zip(d_y.chunks_exact(output)) {
-            for (layer, part) in inputs.iter().zip(&mut parts).rev() {
+            for (layer, part) in layers.iter().zip(&mut parts).rev() {
                 d_y = layer.backward_sample(part, sample, d_y);
             }
             if let Some(d_x) = d_x.as_mut().and_then(Iterator::next) {
                 d_x.copy_from_slice(d_y);
             }
         }
-        inputs.iter().zip(parts).map(|(layer, part)| part.params(layer)).collect()
+        layers.iter().zip(parts).map(|(layer, part)| part.params(layer)).collect()
     });
     let mut tasks: Vec<Vec<_>> = tasks.collect();
-    for (layer, (d_weight, d_bias)) in inputs.iter().zip(&mut results).rev() {
+    for Prepared { layer, kernels, weight, .. } in layers.iter_mut().rev() {
         let parts = tasks.iter_mut().filter_map(Vec::pop).collect();
-        let mut d_kernels = avec![T::zero(); layer.weight.len()];
-        sum_parts(parts, &mut d_kernels, d_bias);
-        layer.kernels.write_weight(&d_kernels, d_weight);
+        sum_parts(parts, weight, layer.d_bias); // whose kernels nobody needs any more
+        kernels.write_weight(weight, layer.d_weight);
     }
 }
 
-/// What all tasks read of a layer.
-struct Layer<'a, T> {
-    op: &'a Conv2dReluMaxPool2d,
-    x: &'a [T],
-    winner: &'a [u8],
+/// A layer as all tasks read it.
+struct Prepared<'a, T> {
+    layer: Backward<'a, T>,
     layout: Layout,
     kernels: Kernels,
     /// (O, 3, R)
     weight: AVec<T>,
-    /// Whether the gradient of `x` is wanted.
+    /// Whether the gradient of its input is wanted.
     d_x: bool,
 }
 
-impl<'a, T: Real> Layer<'a, T> {
-    fn new(op: &'a Conv2dReluMaxPool2d, x: &'a [T], weight: &[T], winner: &'a [u8], d_x: bool) -> Self {
-        let kernels = Kernels::new(op);
-        let mut weight_last = avec![T::zero(); op.out * kernels.len()];
-        kernels.read_weight(weight, &mut weight_last);
-        Self { op, x, winner, layout: Layout::new(op), kernels, weight: weight_last, d_x }
+impl<'a, T: Real> Prepared<'a, T> {
+    fn new(layer: Backward<'a, T>, d_x: bool) -> Self {
+        let kernels = Kernels::new(layer.op);
+        let mut weight = avec![T::zero(); layer.op.out * kernels.len()];
+        kernels.read_weight(layer.weight, &mut weight);
+        Self { layout: Layout::new(layer.op), layer, kernels, weight, d_x }
     }
 
     /// Adds a sample's gradients to the task's `part` and returns that of its input, or nothing where it is not wanted.
     fn backward_sample<'p>(&self, part: &'p mut Part<T>, sample: usize, d_y: &[T]) -> &'p [T] {
-        let (input, output) = (self.op.input_len(), self.op.output_len());
-        let x = &self.x[sample * input..][..input];
-        let winner = &self.winner[sample * output..][..output];
+        let Backward { op, x, winner, .. } = &self.layer;
+        let x = &x[sample * op.input_len()..][..op.input_len()];
+        let winner = &winner[sample * op.output_len()..][..op.output_len()];
         let Part { image, plane, d_weight, d_bias, d_input } = part;
         widest(
             #[inline(always)]
@@ -140,19 +132,20 @@ struct DInput<T> {
 }
 
 impl<T: Real> Part<T> {
-    fn new(layer: &Layer<T>) -> Self {
+    fn new(layer: &Prepared<T>) -> Self {
+        let op = layer.layer.op;
         let image = avec![T::zero(); layer.layout.len + Kernels::ALIGN]; // the last patch may be read beyond its end
         Self {
-            plane: (layer.op.channels == 1 && !layer.d_x).then(|| Plane::new(layer.op)),
+            plane: (op.channels == 1 && !layer.d_x).then(|| Plane::new(op)),
             d_weight: avec![T::zero(); layer.weight.len()],
-            d_bias: vec![T::zero(); layer.op.out],
-            d_input: layer.d_x.then(|| DInput { image: image.clone(), x: vec![T::zero(); layer.op.input_len()] }),
+            d_bias: vec![T::zero(); op.out],
+            d_input: layer.d_x.then(|| DInput { image: image.clone(), x: vec![T::zero(); op.input_len()] }),
             image,
         }
     }
 
     /// The gradients of weight and bias.
-    fn params(mut self, layer: &Layer<T>) -> (AVec<T>, Vec<T>) {
+    fn params(mut self, layer: &Prepared<T>) -> (AVec<T>, Vec<T>) {
         if let Some(plane) = self.plane {
             plane.write_params(&layer.kernels, &mut self.d_weight, &mut self.d_bias);
         }

@@ -31,9 +31,9 @@ pub fn forward<T: Real>(x: &[T], layers: Vec<Forward<T>>) {
     let input = layers[0].op.input_len();
     let task = samples_per_task(x.len() / input);
     let mut tasks: Vec<_> = x.chunks(input * task).map(|x| (x, Vec::new())).collect();
-    let mut kernels = Vec::new();
+    let mut prepared = Vec::new();
     for Forward { op, weight, bias, y, winner } in layers {
-        kernels.push(Kernels { op, layout: Layout::new(op), u: winograd::transform_weight(op, weight), bias });
+        prepared.push(Prepared { op, layout: Layout::new(op), u: winograd::transform_weight(op, weight), bias });
         let output = op.output_len();
         let chunks = y.chunks_mut(output * task).zip(winner.chunks_mut(output * task));
         for ((_, outputs), (y, winner)) in tasks.iter_mut().zip(chunks) {
@@ -41,12 +41,12 @@ pub fn forward<T: Real>(x: &[T], layers: Vec<Forward<T>>) {
         }
     }
     tasks.into_par_iter().for_each_init(
-        || kernels.iter().map(Scratch::new).collect::<Vec<_>>(),
+        || prepared.iter().map(Scratch::new).collect::<Vec<_>>(),
         |scratch, (x, mut outputs)| {
             for mut x in x.chunks_exact(input) {
-                for ((kernels, scratch), outputs) in kernels.iter().zip(scratch.iter_mut()).zip(&mut outputs) {
+                for ((layer, scratch), outputs) in prepared.iter().zip(scratch.iter_mut()).zip(&mut outputs) {
                     let (y, winner) = outputs.next().expect("an output for each sample");
-                    kernels.forward_sample(scratch, x, y, winner);
+                    layer.forward_sample(scratch, x, y, winner);
                     x = y;
                 }
             }
@@ -54,8 +54,8 @@ pub fn forward<T: Real>(x: &[T], layers: Vec<Forward<T>>) {
     );
 }
 
-/// What all tasks read of a layer.
-struct Kernels<'a, T> {
+/// A layer as all tasks read it.
+struct Prepared<'a, T> {
     op: &'a Conv2dReluMaxPool2d,
     layout: Layout,
     /// (16, C, O)
@@ -80,13 +80,13 @@ struct Scratch<T> {
 }
 
 impl<T: Real> Scratch<T> {
-    fn new(kernels: &Kernels<T>) -> Self {
-        let op = kernels.op;
+    fn new(layer: &Prepared<T>) -> Self {
+        let op = layer.op;
         let plane = (op.channels == 1).then(|| Plane::new(op));
         let block = if plane.is_some() { 0 } else { BLOCK.min(op.windows()) };
         let zeros = |len| vec![T::zero(); len];
         Self {
-            image: zeros(kernels.layout.len),
+            image: zeros(layer.layout.len),
             plane,
             v: zeros(FIELD * block * op.channels),
             m: zeros(FIELD * block * op.out),
@@ -96,7 +96,7 @@ impl<T: Real> Scratch<T> {
     }
 }
 
-impl<T: Real> Kernels<'_, T> {
+impl<T: Real> Prepared<'_, T> {
     fn forward_sample(&self, scratch: &mut Scratch<T>, x: &[T], y: &mut [T], winner: &mut [u8]) {
         let Self { layout, u, bias, .. } = self;
         let Scratch { image, plane, v, m, y: pooled, winner: winners } = scratch;
