@@ -42,6 +42,15 @@ impl<T: Real, const L: usize> Lanes<T, L> {
         Self(lanes)
     }
 
+    /// Those of `a` where the mask is set, those of `b` elsewhere.
+    #[inline(always)]
+    pub fn choose(mask: [bool; L], a: Self, mut b: Self) -> Self {
+        for (l, choice) in mask.into_iter().enumerate() {
+            b.0[l] = if choice { a.0[l] } else { b.0[l] };
+        }
+        b
+    }
+
     #[inline(always)]
     pub fn store(self, to: &mut [T]) {
         to[..L].copy_from_slice(&self.0);
@@ -65,6 +74,17 @@ impl<T: Real, const L: usize> Sub for Lanes<T, L> {
     fn sub(mut self, other: Self) -> Self {
         for l in 0..L {
             self.0[l] -= other.0[l];
+        }
+        self
+    }
+}
+
+impl<T: Real, const L: usize> Mul for Lanes<T, L> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(mut self, other: Self) -> Self {
+        for l in 0..L {
+            self.0[l] *= other.0[l];
         }
         self
     }

@@ -3,7 +3,7 @@
 use super::super::Conv2dReluMaxPool2d;
 use super::image::Layout;
 use super::patches::{self, Gradients, Kernels};
-use super::plane::Plane;
+use super::plane::BackwardPlane;
 use crate::ops::conv2d::cpu::sum_parts;
 use crate::ops::lanes::widest;
 use crate::ops::{Op, Real, samples_per_task};
@@ -92,8 +92,7 @@ impl<'a, T: Real> Prepared<'a, T> {
             || {
                 self.layout.write_image(x, image);
                 if let Some(plane) = plane {
-                    plane.read_fields(&self.layout, image);
-                    plane.add_params(winner, d_y);
+                    plane.backward(&self.layout, image, winner, d_y);
                     return;
                 }
                 let d_image = d_input.as_mut().map(|d_input| {
@@ -116,7 +115,7 @@ struct Part<T> {
     /// (SH, SW, C)
     image: AVec<T>,
     /// Where there is one channel and the gradient of its input is not wanted.
-    plane: Option<Plane<T>>,
+    plane: Option<BackwardPlane<T>>,
     /// (O, 3, R)
     d_weight: AVec<T>,
     d_bias: Vec<T>,
@@ -136,7 +135,7 @@ impl<T: Real> Part<T> {
         let op = layer.layer.op;
         let image = avec![T::zero(); layer.layout.len + Kernels::ALIGN]; // the last patch may be read beyond its end
         Self {
-            plane: (op.channels == 1 && !layer.d_x).then(|| Plane::new(op)),
+            plane: (op.channels == 1 && !layer.d_x).then(|| BackwardPlane::new(&layer.layout, op.out)),
             d_weight: avec![T::zero(); layer.weight.len()],
             d_bias: vec![T::zero(); op.out],
             d_input: layer.d_x.then(|| DInput { image: image.clone(), x: vec![T::zero(); op.input_len()] }),

@@ -2,7 +2,7 @@
 
 use super::super::Conv2dReluMaxPool2d;
 use super::image::Layout;
-use super::plane::Plane;
+use super::plane::ForwardPlane;
 use super::winograd::{self, FIELD};
 use crate::ops::lanes::widest;
 use crate::ops::matrix::{Matrix, multiply, transpose};
@@ -33,7 +33,7 @@ pub fn forward<T: Real>(x: &[T], layers: Vec<Forward<T>>) {
     let mut tasks: Vec<_> = x.chunks(input * task).map(|x| (x, Vec::new())).collect();
     let mut prepared = Vec::new();
     for Forward { op, weight, bias, y, winner } in layers {
-        prepared.push(Prepared { op, layout: Layout::new(op), u: winograd::transform_weight(op, weight), bias });
+        prepared.push(Prepared::new(op, weight, bias));
         let output = op.output_len();
         let chunks = y.chunks_mut(output * task).zip(winner.chunks_mut(output * task));
         for ((_, outputs), (y, winner)) in tasks.iter_mut().zip(chunks) {
@@ -58,9 +58,20 @@ pub fn forward<T: Real>(x: &[T], layers: Vec<Forward<T>>) {
 struct Prepared<'a, T> {
     op: &'a Conv2dReluMaxPool2d,
     layout: Layout,
-    /// (16, C, O)
+    /// (16, C, O), or (O, 16) where there is one channel.
     u: Vec<T>,
     bias: &'a [T],
+}
+
+impl<'a, T: Real> Prepared<'a, T> {
+    fn new(op: &'a Conv2dReluMaxPool2d, weight: &[T], bias: &'a [T]) -> Self {
+        let mut u = winograd::transform_weight(op, weight);
+        if op.channels == 1 {
+            let elements = u.clone();
+            transpose(Matrix::new(&elements, FIELD, op.out), &mut u, FIELD);
+        }
+        Self { op, layout: Layout::new(op), u, bias }
+    }
 }
 
 /// What a task computes of a layer on its way; B is a block of windows.
@@ -68,7 +79,7 @@ struct Scratch<T> {
     /// (SH, SW, C)
     image: Vec<T>,
     /// Where there is one channel; the rest is for several.
-    plane: Option<Plane<T>>,
+    plane: Option<ForwardPlane<T>>,
     /// (16, B, C)
     v: Vec<T>,
     /// (16, B, O)
@@ -82,7 +93,7 @@ struct Scratch<T> {
 impl<T: Real> Scratch<T> {
     fn new(layer: &Prepared<T>) -> Self {
         let op = layer.op;
-        let plane = (op.channels == 1).then(|| Plane::new(op));
+        let plane = (op.channels == 1).then(|| ForwardPlane::new(&layer.layout, op.out));
         let block = if plane.is_some() { 0 } else { BLOCK.min(op.windows()) };
         let zeros = |len| vec![T::zero(); len];
         Self {
@@ -108,14 +119,7 @@ impl<T: Real> Prepared<'_, T> {
         if let Some(plane) = plane {
             widest(
                 #[inline(always)]
-                || {
-                    plane.read_fields(layout, image);
-                    plane.transform_fields();
-                    let planes = y.chunks_exact_mut(windows).zip(winner.chunks_exact_mut(windows));
-                    for (o, (y, winner)) in planes.enumerate() {
-                        plane.pool_channel(&u[o..], out, bias[o], y, winner);
-                    }
-                },
+                || plane.forward(layout, image, u, bias, y, winner),
             );
             return;
         }

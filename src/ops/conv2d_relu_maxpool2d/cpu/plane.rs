@@ -1,59 +1,48 @@
 //! A sample of one channel, as the first layer's are: here neighbouring elements are different windows.
 
-use super::super::{Conv2dReluMaxPool2d, DEAD, KERNEL};
+use super::super::{DEAD, KERNEL};
 use super::TAPS;
 use super::image::Layout;
 use super::patches::Kernels;
 use super::winograd::{FIELD, b_times, pool};
 use crate::ops::Real;
+use crate::ops::lanes::Lanes;
 use aligned_vec::{AVec, avec};
 
 /// Windows that are computed at once.
 const LANES: usize = 16;
 
-/// What is computed of one sample on the way. Its windows are filled up to whole vectors, by dead ones.
-pub struct Plane<T> {
+/// The 4x4 fields of a sample's windows, which are filled up to whole vectors.
+struct Fields<T> {
     windows: usize,
-    /// The sixteen elements of each window's field, or of its transform.
-    fields: AVec<[[T; LANES]; FIELD]>,
-    /// One channel's outputs, or their gradients.
-    y: AVec<T>,
-    winner: AVec<u8>,
-    /// Of each output channel, over the windows and samples that a lane has seen.
-    sums: AVec<Sums<T>>,
+    /// Where in an image each field begins; of those that fill up, the last one's.
+    corners: Vec<usize>,
+    /// The sixteen elements of each field, or of its transform.
+    elements: AVec<[Lanes<T, LANES>; FIELD]>,
 }
 
-/// A channel's part of the parameters' gradients.
-#[derive(Clone)]
-struct Sums<T> {
-    weight: [[T; LANES]; TAPS],
-    bias: [T; LANES],
-}
-
-impl<T: Real> Plane<T> {
-    /// For an op of one channel.
-    pub fn new(op: &Conv2dReluMaxPool2d) -> Self {
-        let windows = op.windows();
+impl<T: Real> Fields<T> {
+    fn new(layout: &Layout) -> Self {
+        let windows = layout.corners.len();
         let vectors = windows.div_ceil(LANES);
-        let sums = Sums { weight: [[T::zero(); LANES]; TAPS], bias: [T::zero(); LANES] };
-        Self {
-            windows,
-            fields: avec![[[T::zero(); LANES]; FIELD]; vectors],
-            y: avec![T::zero(); vectors * LANES],
-            winner: avec![DEAD; vectors * LANES],
-            sums: avec![sums; op.out],
-        }
+        let mut corners = layout.corners.clone();
+        corners.resize(vectors * LANES, corners[windows - 1]);
+        Self { windows, corners, elements: avec![[Lanes::zero(); FIELD]; vectors] }
     }
 
-    /// Takes the fields from `image`.
+    /// Takes them from `image`.
     #[inline(always)]
-    pub fn read_fields(&mut self, layout: &Layout, image: &[T]) {
-        for (fields, corners) in self.fields.iter_mut().zip(layout.corners.chunks(LANES)) {
-            for (l, &corner) in corners.iter().enumerate() {
-                for (i, row) in image[corner..].chunks(layout.row).take(4).enumerate() {
-                    let row = &row[..4];
-                    for (j, &element) in row.iter().enumerate() {
-                        fields[4 * i + j][l] = element;
+    fn read(&mut self, layout: &Layout, image: &[T]) {
+        for (fields, corners) in self.elements.iter_mut().zip(self.corners.chunks_exact(LANES)) {
+            for (first, corners) in (0..).step_by(4).zip(corners.chunks_exact(4)) {
+                for i in 0..4 {
+                    let row = |window: usize| {
+                        let row = &image[corners[window] + i * layout.row..][..4];
+                        [row[0], row[1], row[2], row[3]]
+                    };
+                    let columns = T::transpose([row(0), row(1), row(2), row(3)]);
+                    for (j, column) in columns.iter().enumerate() {
+                        fields[4 * i + j].0[first..first + 4].copy_from_slice(column);
                     }
                 }
             }
@@ -62,67 +51,120 @@ impl<T: Real> Plane<T> {
 
     /// Takes the transform of each field in its place.
     #[inline(always)]
-    #[allow(clippy::needless_range_loop)] // a loop over lanes is what becomes a vector
-    pub fn transform_fields(&mut self) {
-        for fields in self.fields.iter_mut() {
-            for l in 0..LANES {
-                for j in 0..4 {
-                    let column = b_times([fields[j][l], fields[4 + j][l], fields[8 + j][l], fields[12 + j][l]]);
-                    for (i, element) in column.into_iter().enumerate() {
-                        fields[4 * i + j][l] = element;
-                    }
+    fn transform(&mut self) {
+        for fields in self.elements.iter_mut() {
+            for j in 0..4 {
+                let column = b_times([fields[j], fields[4 + j], fields[8 + j], fields[12 + j]]);
+                for (i, element) in column.into_iter().enumerate() {
+                    fields[4 * i + j] = element;
                 }
-                for i in (0..FIELD).step_by(4) {
-                    let row = b_times([fields[i][l], fields[i + 1][l], fields[i + 2][l], fields[i + 3][l]]);
-                    for (j, element) in row.into_iter().enumerate() {
-                        fields[i + j][l] = element;
-                    }
-                }
+            }
+            for row in fields.chunks_exact_mut(4) {
+                row.copy_from_slice(&b_times([row[0], row[1], row[2], row[3]]));
             }
         }
     }
+}
 
-    /// The pooled outputs `y` (windows) of one channel and their `winner` (windows) from the transformed fields. The sixteen
-    /// elements of its transformed kernel `u` lie `out` apart. The products are cheaper to compute in registers than to write
-    /// and read again.
-    #[inline(always)]
-    pub fn pool_channel(&mut self, u: &[T], out: usize, bias: T, y: &mut [T], winner: &mut [u8]) {
-        let mut factors = [T::zero(); FIELD];
-        for (factor, &u) in factors.iter_mut().zip(u.iter().step_by(out)) {
-            *factor = u;
-        }
-        let vectors = self.y.chunks_exact_mut(LANES).zip(self.winner.chunks_exact_mut(LANES));
-        for (v, (y, winner)) in self.fields.iter().zip(vectors) {
-            pool::<T, LANES>(|e, l| v[e][l] * factors[e], |_| bias, y, winner);
-        }
-        y.copy_from_slice(&self.y[..self.windows]);
-        winner.copy_from_slice(&self.winner[..self.windows]);
+/// What is computed of one sample forward.
+pub struct ForwardPlane<T> {
+    fields: Fields<T>,
+    /// (O, windows)
+    y: AVec<T>,
+    /// (O, windows)
+    winner: AVec<u8>,
+}
+
+impl<T: Real> ForwardPlane<T> {
+    /// For `out` output channels.
+    pub fn new(layout: &Layout, out: usize) -> Self {
+        let fields = Fields::new(layout);
+        let len = out * fields.corners.len();
+        Self { fields, y: avec![T::zero(); len], winner: avec![DEAD; len] }
     }
 
-    /// Adds a sample's part of the parameters' gradients, from its fields, to the sums.
+    /// The pooled outputs `y` (O, windows) of `image` and their `winner` (O, windows) by the transformed `kernels` (O, 16). A
+    /// vector's fields stay in registers for all channels, and the products never leave them.
     #[inline(always)]
-    pub fn add_params(&mut self, winner: &[u8], d_y: &[T]) {
-        let planes = winner.chunks_exact(self.windows).zip(d_y.chunks_exact(self.windows));
+    pub fn forward(&mut self, layout: &Layout, image: &[T], kernels: &[T], bias: &[T], y: &mut [T], winner: &mut [u8]) {
+        let Self { fields, y: pooled, winner: winners } = self;
+        fields.read(layout, image);
+        fields.transform();
+        let (windows, filled) = (fields.windows, fields.corners.len());
+        for (first, fields) in (0..).step_by(LANES).zip(fields.elements.iter()) {
+            let fields = *fields;
+            let planes = pooled.chunks_exact_mut(filled).zip(winners.chunks_exact_mut(filled));
+            for ((kernel, &bias), (y, winner)) in kernels.chunks_exact(FIELD).zip(bias).zip(planes) {
+                let kernel = &kernel[..FIELD];
+                pool::<T, LANES>(|e, l| fields[e].0[l] * kernel[e], |_| bias, &mut y[first..], &mut winner[first..]);
+            }
+        }
+        // Not at once: the outputs lie apart in memory, and are written fastest one after the other.
+        for (y, pooled) in y.chunks_exact_mut(windows).zip(pooled.chunks_exact(filled)) {
+            y.copy_from_slice(&pooled[..windows]);
+        }
+        for (winner, winners) in winner.chunks_exact_mut(windows).zip(winners.chunks_exact(filled)) {
+            winner.copy_from_slice(&winners[..windows]);
+        }
+    }
+}
+
+/// What a task computes of its samples backward: the parameters' gradients.
+pub struct BackwardPlane<T> {
+    fields: Fields<T>,
+    /// One channel's winners.
+    winner: AVec<u8>,
+    /// One channel's gradients.
+    d_y: AVec<T>,
+    /// Of each output channel, over the windows and samples that a lane has seen.
+    sums: AVec<Sums<T>>,
+}
+
+/// A channel's part of the parameters' gradients.
+#[derive(Clone, Copy)]
+struct Sums<T> {
+    weight: [Lanes<T, LANES>; TAPS],
+    bias: Lanes<T, LANES>,
+}
+
+impl<T: Real> BackwardPlane<T> {
+    /// For `out` output channels.
+    pub fn new(layout: &Layout, out: usize) -> Self {
+        let fields = Fields::new(layout);
+        let len = fields.corners.len();
+        let sums = Sums { weight: [Lanes::zero(); TAPS], bias: Lanes::zero() };
+        Self { fields, winner: avec![DEAD; len], d_y: avec![T::zero(); len], sums: avec![sums; out] }
+    }
+
+    /// Adds the part of a sample, an `image`, to the sums.
+    #[inline(always)]
+    pub fn backward(&mut self, layout: &Layout, image: &[T], winner: &[u8], d_y: &[T]) {
+        self.fields.read(layout, image);
+        let windows = self.fields.windows;
+        let planes = winner.chunks_exact(windows).zip(d_y.chunks_exact(windows));
         for ((winner, d_y), sums) in planes.zip(self.sums.iter_mut()) {
-            self.winner[..self.windows].copy_from_slice(winner);
-            self.y[..self.windows].copy_from_slice(d_y);
-            let vectors = self.winner.chunks_exact(LANES).zip(self.y.chunks_exact(LANES));
-            for (field, (winner, d_y)) in self.fields.iter().zip(vectors) {
-                let (winner, d_y) = (&winner[..LANES], &d_y[..LANES]);
-                let Sums { weight, bias } = sums;
-                for l in 0..LANES {
-                    // The gradient once for each winner, 0 where it is another.
-                    let d = |q: u8| if winner[l] == q { d_y[l] } else { T::zero() };
-                    let d = [d(0), d(1), d(2), d(3)];
-                    bias[l] += d[0] + d[1] + d[2] + d[3];
-                    for (tap, sum) in weight.iter_mut().enumerate() {
-                        // What the tap multiplied is in another element of the field for each winner.
-                        let e = tap / KERNEL * 4 + tap % KERNEL;
-                        sum[l] +=
-                            field[e][l] * d[0] + field[e + 1][l] * d[1] + field[e + 4][l] * d[2] + field[e + 5][l] * d[3];
-                    }
+            self.winner[..windows].copy_from_slice(winner);
+            self.d_y[..windows].copy_from_slice(d_y);
+            let Sums { mut weight, mut bias } = *sums;
+            let vectors = self.winner.chunks_exact(LANES).zip(self.d_y.chunks_exact(LANES));
+            for (field, (winner, d_y)) in self.fields.elements.iter().zip(vectors) {
+                let mask = |is: fn(u8) -> bool| {
+                    let mut mask = [false; LANES];
+                    mask.iter_mut().zip(winner).for_each(|(mask, &q)| *mask = is(q));
+                    mask
+                };
+                let d = Lanes::choose(mask(|q| q != DEAD), Lanes::load(d_y), Lanes::zero());
+                let (upper, upper_left, lower_left) = (mask(|q| q < 2), mask(|q| q == 0), mask(|q| q == 2));
+                bias = bias + d;
+                for (tap, sum) in weight.iter_mut().enumerate() {
+                    // Each winner was computed from another element of the field.
+                    let e = tap / KERNEL * 4 + tap % KERNEL;
+                    let above = Lanes::choose(upper_left, field[e], field[e + 1]);
+                    let below = Lanes::choose(lower_left, field[e + 4], field[e + 5]);
+                    *sum = *sum + Lanes::choose(upper, above, below) * d;
                 }
             }
+            *sums = Sums { weight, bias };
         }
     }
 
@@ -130,9 +172,9 @@ impl<T: Real> Plane<T> {
     pub fn write_params(&self, kernels: &Kernels, d_weight: &mut [T], d_bias: &mut [T]) {
         for (sums, (d_weight, d_bias)) in self.sums.iter().zip(d_weight.chunks_exact_mut(kernels.len()).zip(d_bias)) {
             for (tap, sum) in sums.weight.iter().enumerate() {
-                d_weight[kernels.place(0, tap)] = sum.iter().copied().sum();
+                d_weight[kernels.place(0, tap)] = sum.0.iter().copied().sum();
             }
-            *d_bias = sums.bias.iter().copied().sum();
+            *d_bias = sums.bias.0.iter().copied().sum();
         }
     }
 }
