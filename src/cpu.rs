@@ -25,7 +25,7 @@ pub struct CpuEngine<'a> {
     gradients: Vec<f32>,
     input: Vec<f32>,
     targets: Vec<u32>,
-    /// Per stage: output, what it saved, gradient of its output where another stage writes it.
+    /// Per stage: output, what it saved, gradient of its output, empty between stages that take a sample together.
     tensors: Vec<Tensors>,
     /// The stage that put out the logits of the last batch.
     last: usize,

@@ -1,5 +1,5 @@
-//! llvmpipe's workers, kept on a core each. It starts one per core and wakes them all for each dispatch; the system often wakes two on
-//! one core, and then the second waits for all that the first does, 1 to 3 ms, which is too short for anyone to move it.
+//! llvmpipe's workers, kept on a core each. It starts one per core, up to a limit, and wakes them all for each dispatch; the system often wakes
+//! two on one core, and then the second waits for all that the first does, 1 to 3 ms, which is too short for anyone to move it.
 
 use procfs::process::{Process, Task};
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
@@ -18,13 +18,18 @@ impl Threads {
         Self(ids)
     }
 
-    /// Keeps each worker started since then on one core, all cores in turn. The first new thread is the queue's: it compiles, and
-    /// stays free to go where there is room. Workers that cannot be kept compute all the same.
+    /// Keeps each worker started since then on a core of its own, where there are as many as cores: fewer would leave the same cores idle in
+    /// every process. The first new thread is the queue's: it compiles, and stays free to go where there is room. Workers that cannot
+    /// be kept compute all the same.
     pub fn pin_newer(&self) {
         let Ok(allowed) = sched_getaffinity(None) else { return };
-        let cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).cycle();
-        let newer = Self::now().0.into_iter().filter(|id| !self.0.contains(id));
-        for (id, core) in newer.skip(1).zip(cores) {
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+        let workers: Vec<i32> = Self::now().0.into_iter().filter(|id| !self.0.contains(id)).skip(1).collect();
+        if workers.len() != cores.len() {
+            log::debug!("{} workers may go where they want on {} cores", workers.len(), cores.len());
+            return;
+        }
+        for (id, core) in workers.into_iter().zip(cores) {
             let mut only = CpuSet::new();
             only.set(core);
             match sched_setaffinity(Pid::from_raw(id), &only) {
@@ -55,6 +60,9 @@ mod tests {
             .filter(|allowed| allowed.count() == 1)
             .collect();
         let allowed = sched_getaffinity(None).expect("this thread's cores");
+        if std::env::var_os("LP_NUM_THREADS").is_some() || allowed.count() > 16 {
+            return; // the driver may start fewer workers than there are cores
+        }
         for core in (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)) {
             assert!(only.iter().any(|kept| kept.is_set(core)), "no thread stays on core {core}");
         }

@@ -200,7 +200,10 @@ impl Op for Conv2dReluMaxPool2d {
 }
 
 impl Conv2dReluMaxPool2d {
-    /// This op as a layer of a forward pass on the CPU.
+    /// This op as a layer of a forward pass on the CPU: `params` are weight and bias, and the winners, a byte each, go to `saved`.
+    ///
+    /// # Panics
+    /// If there are fewer parameters, or `saved` is too short.
     pub fn forward_layer<'a>(
         &'a self,
         params: &[&'a [f32]],
@@ -211,7 +214,10 @@ impl Conv2dReluMaxPool2d {
         cpu::Forward { op: self, weight: params[0], bias: params[1], y, winner }
     }
 
-    /// The same in a backward pass.
+    /// The same in a backward pass: `saved` is as the forward pass left it, `d_params` are the gradients of weight and bias.
+    ///
+    /// # Panics
+    /// Unless there are two of each, or if `saved` is too short.
     pub fn backward_layer<'a>(
         &'a self,
         x: &'a [f32],

@@ -15,10 +15,13 @@ pub struct Backward<'a, T> {
     pub op: &'a Conv2dReluMaxPool2d,
     /// (N, C, H, W)
     pub x: &'a [T],
+    /// (O, C, 3, 3)
     pub weight: &'a [T],
     /// (N, O, PH, PW)
     pub winner: &'a [u8],
+    /// (O, C, 3, 3), overwritten.
     pub d_weight: &'a mut [T],
+    /// (O), overwritten.
     pub d_bias: &'a mut [T],
 }
 
@@ -27,8 +30,14 @@ pub struct Backward<'a, T> {
 /// A window with gradient d, whose winner was computed from a patch (3, 3, C) of the image, adds `d * patch` to its
 /// kernel's gradient and `d * kernel` to the patch's gradient. The other three elements of the window have no part.
 ///
-/// `d_y` is the gradient of what the last of the `layers` put out, `d_x` of what the first took. Those between are kept for one sample.
+/// `d_y` (N, O, PH, PW) is the gradient of what the last of the `layers` put out, `d_x` (N, C, H, W) of what the first took,
+/// overwritten where a window sees it. Those between are kept for one sample.
+///
+/// # Panics
+/// If there is no layer, or one does not take what the one before it puts out.
 pub fn backward<T: Real>(layers: Vec<Backward<T>>, d_y: &[T], d_x: Option<&mut [T]>) {
+    let fit = |pair: &[Backward<T>]| pair[0].op.output_len() == pair[1].op.input_len();
+    assert!(layers.windows(2).all(fit), "layers that do not fit each other");
     let input = layers[0].op.input_len();
     let output = layers[layers.len() - 1].op.output_len();
     let task = samples_per_task(layers[0].x.len() / input);

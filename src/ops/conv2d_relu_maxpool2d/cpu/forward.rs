@@ -15,7 +15,9 @@ const BLOCK: usize = 64;
 /// A layer in a forward pass.
 pub struct Forward<'a, T> {
     pub op: &'a Conv2dReluMaxPool2d,
+    /// (O, C, 3, 3)
     pub weight: &'a [T],
+    /// (O)
     pub bias: &'a [T],
     /// (N, O, PH, PW)
     pub y: &'a mut [T],
@@ -27,7 +29,12 @@ pub struct Forward<'a, T> {
 /// `winner[n,o,w]` is that q, or [`DEAD`](super::super::DEAD) where the result is 0.
 ///
 /// `x` (N, C, H, W) is for the first of the `layers`; each of the others takes the `y` of the one before.
+///
+/// # Panics
+/// If there is no layer, or one does not take what the one before it puts out.
 pub fn forward<T: Real>(x: &[T], layers: Vec<Forward<T>>) {
+    let fit = |pair: &[Forward<T>]| pair[0].op.output_len() == pair[1].op.input_len();
+    assert!(layers.windows(2).all(fit), "layers that do not fit each other");
     let input = layers[0].op.input_len();
     let task = samples_per_task(x.len() / input);
     let mut tasks: Vec<_> = x.chunks(input * task).map(|x| (x, Vec::new())).collect();

@@ -1,4 +1,4 @@
-//! The backward pass over several channels. A window's gradient belongs to one patch (3, 3, C) of the image, whose rows of 3 * C
+//! The backward pass over several channels, or over one whose gradient is wanted. A window's gradient belongs to one patch (3, 3, C) of the image, whose rows of 3 * C
 //! neighbours fill vector registers.
 
 use super::super::{Conv2dReluMaxPool2d, DEAD, KERNEL};

@@ -71,7 +71,7 @@ pub fn b_times<E: Copy + Add<Output = E> + Sub<Output = E>>([a, b, c, d]: [E; 4]
 }
 
 /// Outputs that are pooled at once.
-pub const POOLED: usize = 16;
+const POOLED: usize = 16;
 
 /// The pooled outputs `y` (O) of one window and their `winner` (O) from the products M, sums over the channels: its elements, (O)
 /// each, lie `step` apart.
