@@ -105,15 +105,16 @@ pub enum TrainError {
     Observer(Box<dyn Error + Send + Sync>),
 }
 
-/// How many batches one submit takes: as many as keep it at about a tenth of a second, at most [`Pace::MOST`], so that the host seldom has to act and
-/// no driver's watchdog fires on a slow GPU.
+/// How many batches one submit takes: as many as keep it below a twentieth of a second, at most [`Pace::MOST`], so that the host seldom has to act and
+/// no driver's watchdog fires on a slow GPU. A power of two: drivers keep the memory of the largest submit, and a step that takes a little less
+/// than usual must not ask for more.
 struct Pace {
     batches: usize,
     last: Duration,
 }
 
 impl Pace {
-    const TARGET: Duration = Duration::from_millis(100);
+    const TARGET: Duration = Duration::from_millis(50);
     const MOST: usize = 32;
     /// Submits queued before the loop waits for the oldest: enough that the device never runs dry.
     const IN_FLIGHT: usize = 2;
@@ -128,7 +129,7 @@ impl Pace {
         self.last = now;
         // A float-to-integer cast saturates.
         let fit = (Self::TARGET.as_secs_f64() * batches as f64 / took) as usize;
-        self.batches = fit.clamp(1, Self::MOST.min(2 * self.batches));
+        self.batches = 1 << fit.clamp(1, Self::MOST.min(2 * self.batches)).ilog2();
     }
 }
 
