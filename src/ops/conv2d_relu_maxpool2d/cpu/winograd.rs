@@ -7,8 +7,8 @@ use super::super::{Conv2dReluMaxPool2d, DEAD};
 use super::TAPS;
 use super::image::Layout;
 use crate::ops::Real;
-use crate::ops::lanes::Lanes;
-use rayon::prelude::*;
+use crate::ops::lanes::{Lanes, widest};
+use crate::ops::matrix::{Matrix, transpose};
 use std::ops::{Add, Sub};
 
 /// Elements of a window's field and of its transform.
@@ -17,18 +17,46 @@ pub const FIELD: usize = 16;
 /// `U = G g G^T` of the kernels `weight` (O, C, 3, 3), as (16, C, O).
 pub fn transform_weight<T: Real>(op: &Conv2dReluMaxPool2d, weight: &[T]) -> Vec<T> {
     let len = op.channels * op.out;
+    let mut taps = vec![T::zero(); weight.len()]; // (C, 3, 3, O)
     let mut u = vec![T::zero(); FIELD * len];
-    let half = T::of(0.5);
-    let g_times = |[a, b, c]: [T; 3]| [a, (a + b + c) * half, (a - b + c) * half, c];
-    // A row of U, its four elements for all kernels, is a task.
-    u.par_chunks_mut(4 * len).enumerate().for_each(|(i, u)| {
-        for (k, (c, o)) in (0..op.channels).flat_map(|c| (0..op.out).map(move |o| (c, o))).enumerate() {
-            let g = &weight[(o * op.channels + c) * TAPS..][..TAPS];
-            let row = [0, 1, 2].map(|j| g_times([g[j], g[3 + j], g[6 + j]])[i]);
-            g_times(row).into_iter().enumerate().for_each(|(j, element)| u[j * len + k] = element);
-        }
-    });
+    widest(
+        #[inline(always)]
+        || {
+            transpose(Matrix::new(weight, op.out, op.channels * TAPS), &mut taps, op.out);
+            for (taps, c) in taps.chunks_exact(TAPS * op.out).zip(0..) {
+                let mut o = 0;
+                while o + 8 <= op.out {
+                    transform_kernels::<T, 8>(&taps[o..], op.out, &mut u[c * op.out + o..], len);
+                    o += 8;
+                }
+                while o < op.out {
+                    transform_kernels::<T, 1>(&taps[o..], op.out, &mut u[c * op.out + o..], len);
+                    o += 1;
+                }
+            }
+        },
+    );
     u
+}
+
+/// The transform of `L` kernels, whose taps lie `out` apart; the elements of `u` lie `step` apart.
+#[inline(always)]
+fn transform_kernels<T: Real, const L: usize>(taps: &[T], out: usize, u: &mut [T], step: usize) {
+    let g = |i: usize, j: usize| Lanes::<T, L>::load(&taps[(3 * i + j) * out..]);
+    let columns = [0, 1, 2].map(|j| g_times([g(0, j), g(1, j), g(2, j)]));
+    for i in 0..4 {
+        let row = g_times([columns[0][i], columns[1][i], columns[2][i]]);
+        for (j, element) in row.into_iter().enumerate() {
+            element.store(&mut u[(4 * i + j) * step..]);
+        }
+    }
+}
+
+/// `G` times a column or, of a row, what is multiplied by `G^T`.
+#[inline(always)]
+fn g_times<T: Real, const L: usize>([a, b, c]: [Lanes<T, L>; 3]) -> [Lanes<T, L>; 4] {
+    let half = T::of(0.5);
+    [a, (a + b + c) * half, (a - b + c) * half, c]
 }
 
 /// `V = B^T d B` of the fields d of the windows at `corners`: (16, windows, C).
