@@ -123,10 +123,10 @@ impl Op for Linear {
 
     fn backward(&self, s: BackwardSlices) {
         let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
-        cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias);
-        if let Some(d_x) = s.d_x {
-            cpu::backward_input(self, s.params[0], s.d_y, d_x);
-        }
+        rayon::join(
+            || cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias),
+            || s.d_x.map(|d_x| cpu::backward_input(self, s.params[0], s.d_y, d_x)),
+        );
     }
 }
 
