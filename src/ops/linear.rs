@@ -123,6 +123,7 @@ impl Op for Linear {
 
     fn backward(&self, s: BackwardSlices) {
         let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
+        // Together: the threads wait for each other once instead of twice.
         rayon::join(
             || cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias),
             || s.d_x.map(|d_x| cpu::backward_input(self, s.params[0], s.d_y, d_x)),
