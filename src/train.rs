@@ -264,3 +264,35 @@ pub async fn evaluate<E: Engine>(
     pass.run_to(pass.batches, engine, observer).await?;
     if observer.stop() { Err(TrainError::Interrupted { epoch }) } else { Ok(pass.totals) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sizes of submits where a batch takes as long as each of `milliseconds`.
+    fn sizes(milliseconds: &[f64]) -> Vec<usize> {
+        let mut now = Duration::ZERO;
+        let mut pace = Pace::new(now);
+        let next = |&milliseconds: &f64| {
+            now += Duration::from_secs_f64(milliseconds / 1e3 * pace.batches as f64);
+            pace.finished(now, pace.batches);
+            pace.batches
+        };
+        milliseconds.iter().map(next).collect()
+    }
+
+    #[test]
+    fn submits_double_up_to_the_most_where_batches_are_fast() {
+        assert_eq!(sizes(&[0.3; 7]), [2, 4, 8, 16, 32, 32, 32]);
+    }
+
+    #[test]
+    fn a_batch_that_takes_a_little_less_or_more_changes_no_submit() {
+        assert_eq!(sizes(&[8.3, 8.3, 8.3, 6.5, 12.0, 8.3]), [2, 4, 4, 4, 4, 4]);
+    }
+
+    #[test]
+    fn submits_shrink_at_once_where_batches_get_slow_but_not_below_one() {
+        assert_eq!(sizes(&[3.0, 3.0, 3.0, 3.0, 30.0, 900.0]), [2, 4, 8, 16, 1, 1]);
+    }
+}

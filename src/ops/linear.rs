@@ -126,7 +126,11 @@ impl Op for Linear {
         // Together: the threads wait for each other once instead of twice.
         rayon::join(
             || cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias),
-            || s.d_x.map(|d_x| cpu::backward_input(self, s.params[0], s.d_y, d_x)),
+            || {
+                if let Some(d_x) = s.d_x {
+                    cpu::backward_input(self, s.params[0], s.d_y, d_x);
+                }
+            },
         );
     }
 }
