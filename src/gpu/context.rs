@@ -162,8 +162,6 @@ impl Context {
             required_features |= wgpu::Features::SUBGROUP;
         }
         log::info!("the {variant} variant of the kernels");
-        #[cfg(target_os = "linux")]
-        let threads = (info.driver == "llvmpipe").then(super::workers::Threads::now);
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("mnist-wgpu"),
@@ -174,10 +172,6 @@ impl Context {
             })
             .await
             .map_err(|e| GpuError::RequestDevice { name: info.name.clone(), reason: e.to_string() })?;
-        #[cfg(target_os = "linux")]
-        if let Some(threads) = threads {
-            threads.pin_newer();
-        }
 
         let first_error = Arc::new(Mutex::new(None));
         let keep = |slot: &Arc<Mutex<Option<String>>>| {

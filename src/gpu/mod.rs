@@ -15,8 +15,6 @@ pub mod profile;
 pub mod shader;
 pub mod tensor;
 pub mod variant;
-#[cfg(target_os = "linux")]
-mod workers;
 
 pub use context::{Adapters, Context, Options};
 pub use engine::GpuEngine;
