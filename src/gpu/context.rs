@@ -26,7 +26,6 @@ pub struct Context {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub info: AdapterInfo,
-    adapter: Adapter,
     pub options: Options,
     pub variant: Variant,
     /// Invocations that share loads: 1 but in [`Variant::Shared`].
@@ -207,7 +206,6 @@ impl Context {
             device,
             queue,
             info,
-            adapter: adapter.clone(),
             options,
             variant,
             lanes,
@@ -216,11 +214,6 @@ impl Context {
             batch_layout,
             first_error,
         })
-    }
-
-    /// A second device of the same adapter, opened in the same way.
-    pub(super) async fn another(&self) -> Result<Self, GpuError> {
-        Self::open(&self.adapter, self.options).await
     }
 
     /// The first error that the device reported since it was opened, if any: a kernel that failed to compile, memory that

@@ -3,7 +3,7 @@
 use super::network::{Arenas, Network};
 use super::plan::{self, batch_bytes, batch_slots};
 use super::tensor::Mapping;
-use super::{Batch, Context, GpuError, Planner, Step, Tensor, helper};
+use super::{Batch, Context, GpuError, Planner, Step, Tensor};
 use crate::data::{CLASSES, Dataset, Images};
 use crate::engine::{Engine, Set, Settings, State, Work};
 use crate::metrics::BatchMetrics;
@@ -42,17 +42,6 @@ pub struct GpuEngine<'a> {
 impl<'a> GpuEngine<'a> {
     /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives it some.
     pub fn new(context: &'a Context, model: &Model, data: &Dataset, settings: Settings) -> Result<Self, GpuError> {
-        helper::beside(context, model, &settings, |helped| Self::plan(context, model, data, settings, helped))
-    }
-
-    /// The same. Where `helped`, the backward pass of the stages [`helper::SHARE`] is compiled elsewhere.
-    fn plan(
-        context: &'a Context,
-        model: &Model,
-        data: &Dataset,
-        settings: Settings,
-        helped: bool,
-    ) -> Result<Self, GpuError> {
         let n = settings.batch_size;
         for &label in data.train.labels.iter().chain(&data.test.labels) {
             expect("a label", usize::from(label), CLASSES)?;
@@ -92,11 +81,7 @@ impl<'a> GpuEngine<'a> {
         let logits = network.plan_forward(&mut train, Work::Train)?;
         let d_logits = zeros("d_logits", n * CLASSES)?;
         loss.plan_train(&mut train, &loss_tensors(logits), &d_logits)?;
-        let early = train.early;
-        train.early = early && !helped;
-        let d_y = network.plan_backward(&mut train, d_logits, helper::SHARE)?;
-        train.early = early;
-        network.plan_backward(&mut train, d_y, ..helper::SHARE.start)?;
+        network.plan_backward(&mut train, d_logits)?;
         settings.sgd.plan(&mut train, &arenas.parameters, &arenas.velocity, &arenas.gradients)?;
 
         let mut evaluate = Planner::new(context);

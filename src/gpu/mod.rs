@@ -1,13 +1,11 @@
 //! The host side of the GPU path: a device, kernels made from WGSL, labelled buffers, and a plan of dispatches that is
 //! made once and replayed for every batch.
 //!
-//! Everything here is `async` or immediate and never blocks; [`drive::block_on`] is where a native program waits. (On llvmpipe
-//! alone a new engine waits for its `helper`.)
+//! Everything here is `async` or immediate and never blocks; [`drive::block_on`] is where a native program waits.
 
 pub mod context;
 pub mod drive;
 pub mod engine;
-mod helper;
 pub mod kernel;
 mod network;
 pub mod plan;

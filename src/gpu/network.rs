@@ -4,7 +4,6 @@ use super::{Context, GpuError, Planner, Tensor};
 use crate::engine::{Settings, Work};
 use crate::model::{Model, Stage};
 use crate::ops::{BackwardTensors, ForwardTensors};
-use std::ops::RangeBounds;
 
 /// Parameters, gradients and momentum: one buffer each.
 pub struct Arenas {
@@ -69,15 +68,10 @@ impl Network {
         Ok(x)
     }
 
-    /// Appends the backward pass of the stages numbered `range`, from the gradient of what the last of them puts out, and returns that
-    /// of what the first takes in; of the network's input there is none.
-    pub fn plan_backward(
-        &self,
-        planner: &mut Planner,
-        mut d_y: Tensor,
-        range: impl RangeBounds<usize>,
-    ) -> Result<Tensor, GpuError> {
-        for (index, stage) in self.stages.iter().enumerate().rev().filter(|(index, _)| range.contains(index)) {
+    /// Appends the backward pass, from the gradient of the logits to those of the parameters; of the network's input there is none.
+    pub fn plan_backward(&self, planner: &mut Planner, d_logits: Tensor) -> Result<(), GpuError> {
+        let mut d_y = d_logits;
+        for (index, stage) in self.stages.iter().enumerate().rev() {
             let d_x = match index {
                 0 => None,
                 _ => {
@@ -99,6 +93,6 @@ impl Network {
                 d_y = d_x;
             }
         }
-        Ok(d_y)
+        Ok(())
     }
 }

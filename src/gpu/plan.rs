@@ -1,6 +1,5 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
-use super::context::is_software;
 use super::kernel::{BindingKind, Kernel};
 use super::shader::{FIRST, LAST, Shader};
 use super::{Context, GpuError, Tensor};
@@ -127,16 +126,13 @@ impl Dispatch<'_> {
 pub struct Planner<'a> {
     pub context: &'a Context,
     pub steps: Vec<Step>,
-    /// Whether a driver that compiles a kernel at its first dispatch is to do so at once, while the next step is planned: at first
-    /// so for all software rasterisers.
-    pub early: bool,
     /// Whose textures have what the steps so far leave in them.
     filled: Vec<Tensor>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(context: &'a Context) -> Self {
-        Self { context, steps: Vec::new(), early: is_software(&context.info), filled: Vec::new() }
+        Self { context, steps: Vec::new(), filled: Vec::new() }
     }
 
     /// Compiles and binds one dispatch and appends it.
@@ -212,13 +208,7 @@ impl<'a> Planner<'a> {
         self.filled.extend(fills.iter().cloned());
         self.filled.retain(|filled| !written.iter().any(|tensor| filled.shares_buffer(tensor)));
         let Kernel { pipeline, uses_batch, .. } = kernel;
-        let mut step = Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups: [0; 3] };
-        if self.early {
-            // One over no workgroups is enough.
-            run(self.context, std::slice::from_ref(&step), &Batch::default())?;
-        }
-        step.workgroups = workgroups;
-        self.steps.push(step);
+        self.steps.push(Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups });
         Ok(())
     }
 }
