@@ -7,9 +7,6 @@
 // channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 4 * TILE. Of each input channel it does all
 // there is to do at once, all nine taps of one output channel after the other, while their sums are in registers.
 //
-// Where LANES is more than 1, a workgroup is one subgroup of that many invocations, each of which loads a part of what all of
-// them need: see `share`. Where TEXELS is more than 0, what is read comes in whole texels of a texture: see `x_run`.
-//
 // What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
 // would be most of what there is to compile, and a variable as index would drive the whole array out of the registers.
 //
@@ -29,16 +26,12 @@ const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward a
 const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
 const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
 const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED or is a multiple of it
-const FRESH: u32 = 2u;       // rows of the input that backward_params loads at once, 1 or 2: more in flight, or less to compile
 const PACKED: u32 = 8u;      // winners in a word, 4 bits each; divides TILE
 const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
 
-const LANES: u32 = 1u;       // invocations that share what they load; divides TILE
-const GROUP: u32 = 64u;      // invocations of a workgroup; LANES where that is more than 1
+const GROUP: u32 = 64u;      // invocations of a workgroup
 const C_LANES: u32 = 8u;     // in backward_params: along the input channels
 const SLICES: u32 = 32u;     // and along the batch's windows
-const PARAM_LANES: u32 = 1u; // invocations that share what they load; divides PARAM_TILE, equals C_LANES if more than 1
-const TEXELS: u32 = 0u;      // texels in a row of the textures through which buffers are read; 0: they are read themselves
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;               // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C, 3, 3)
@@ -55,56 +48,7 @@ fn pooled_width() -> u32 { return (WIDTH + 2u * PADDING - 2u) / 2u; }
 fn strips(length: u32, strip: u32) -> u32 { return (length + strip - 1u) / strip; }
 fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
 
-// `value` as invocation `lane` has it, of `among` in a subgroup. The host puts a subgroup shuffle here where LANES is more than 1.
-fn share(value: f32, lane: u32, among: u32) -> f32 { return value; }
-
-// All that is read of the buffers: one element of the bias; of the others the bits of `count` neighbouring elements from `start` on,
-// which may lie before the first; anything may stand for those behind `last`. Where TEXELS is more than 0 the host puts loads of
-// whole texels into these functions.
-fn bias_at(i: u32) -> f32 { return bias[i]; }
 const COLUMNS: u32 = 2u * WINDOWS + 2u;
-const LONGEST: u32 = max(max(COLUMNS, PATCHES + 1u), 9u);
-alias Run = array<u32, LONGEST>;
-fn x_run(start: u32, count: u32, last: u32) -> Run {
-    var run: Run;
-    for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(x[min(start + k, last)]); }
-    return run;
-}
-fn weight_run(start: u32, count: u32, last: u32) -> Run {
-    var run: Run;
-    for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(weight[min(start + k, last)]); }
-    return run;
-}
-fn winner_run(start: u32, count: u32, last: u32) -> Run {
-    var run: Run;
-    for (var k = 0u; k < count; k++) { run[k] = winner[min(start + k, last)]; }
-    return run;
-}
-fn d_y_run(start: u32, count: u32, last: u32) -> Run {
-    var run: Run;
-    for (var k = 0u; k < count; k++) { run[k] = bitcast<u32>(d_y[min(start + k, last)]); }
-    return run;
-}
-
-// A run begins anywhere in the first of its texels, with number `start` % 4, and that up to 16 texels before the first of all.
-const RUN_TEXELS: u32 = (LONGEST + 6u) / 4u;
-fn run_texel(start: u32) -> u32 { return (start + 64u) / 4u - 16u; }
-fn from_start(loaded: array<vec4u, RUN_TEXELS>, start: u32) -> Run {
-    var texels = loaded;
-    for (var h = 0u; h < RUN_TEXELS; h++) {
-        let next = texels[min(h + 1u, RUN_TEXELS - 1u)];
-        texels[h] = select(texels[h], vec4u(texels[h].zw, next.xy), (start & 2u) != 0u);
-    }
-    for (var h = 0u; h < RUN_TEXELS; h++) {
-        let next = texels[min(h + 1u, RUN_TEXELS - 1u)];
-        texels[h] = select(texels[h], vec4u(texels[h].yzw, next.x), (start & 1u) != 0u);
-    }
-    var run: Run;
-    for (var k = 0u; k < LONGEST; k++) {
-        run[k] = texels[k / 4u][k % 4u];
-    }
-    return run;
-}
 
 // Nothing lies behind what is read.
 const INSIDE: u32 = 0xffffffffu;
@@ -116,39 +60,38 @@ fn load_row(plane: u32, row: u32, column: u32) -> array<f32, COLUMNS> {
     let r = row - PADDING;
     let inside = PADDING == 0u && whole_strips();
     let last = select(BATCH * CHANNELS * HEIGHT * WIDTH - 1u, INSIDE, inside);
-    let run = x_run((plane * HEIGHT + r) * WIDTH + column - PADDING, COLUMNS, last);
+    let start = (plane * HEIGHT + r) * WIDTH + column - PADDING;
     var values: array<f32, COLUMNS>;
     for (var k = 0u; k < COLUMNS; k++) {
-        values[k] = select(0.0, bitcast<f32>(run[k]), inside || (r < HEIGHT && column + k - PADDING < WIDTH));
+        values[k] = select(0.0, x[min(start + k, last)], inside || (r < HEIGHT && column + k - PADDING < WIDTH));
     }
     return values;
 }
 
 // The kernel of a pair of output and input channel.
-fn load_taps(o: u32, c: u32) -> Run {
-    return weight_run((o * CHANNELS + c) * 9u, 9u, INSIDE);
+fn load_taps(o: u32, c: u32) -> array<f32, 9> {
+    var taps: array<f32, 9>;
+    for (var e = 0u; e < 9u; e++) {
+        taps[e] = weight[(o * CHANNELS + c) * 9u + e];
+    }
+    return taps;
 }
 
 // y[n,o,w] = max(0, max_q(bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j]))
 // id.x: strips of (N, PH, PW); id.y: tiles of O.
 @compute @workgroup_size(GROUP)
-fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+fn forward(@builtin(global_invocation_id) id: vec3u) {
     let across = strips(pooled_width(), WINDOWS);
-    // Every invocation stays for the sharing; the last do the same work.
+    // The last do the same work.
     let strip = min(id.x, BATCH * pooled_height() * across - 1u);
     let n = strip / (pooled_height() * across);
     let py = strip / across % pooled_height();
     let px = strip % across * WINDOWS;
     let o0 = id.y * TILE;
-    let mine = local % LANES;
     var sums: array<array<vec4f, WINDOWS>, TILE>;
-    var loaded_bias: f32;
     for (var t = 0u; t < TILE; t++) {
-        if (t % LANES == 0u) {
-            loaded_bias = bias_at(min(o0 + t + mine, OUT_CHANNELS - 1u));
-        }
         for (var v = 0u; v < WINDOWS; v++) {
-            sums[t][v] = vec4f(share(loaded_bias, t % LANES, LANES));
+            sums[t][v] = vec4f(bias[min(o0 + t, OUT_CHANNELS - 1u)]);
         }
     }
     var c = 0u;
@@ -158,15 +101,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
         for (var r = 0u; r < 4u; r++) {
             rows[r] = load_row(plane, 2u * py + r, 2u * px);
         }
-        var loaded: Run;
         for (var t = 0u; t < TILE; t++) {
-            if (t % LANES == 0u) {
-                loaded = load_taps(min(o0 + t + mine, OUT_CHANNELS - 1u), c);
-            }
-            var tap: array<f32, 9>;
-            for (var e = 0u; e < 9u; e++) {
-                tap[e] = share(bitcast<f32>(loaded[e]), t % LANES, LANES);
-            }
+            let tap = load_taps(min(o0 + t, OUT_CHANNELS - 1u), c);
             for (var v = 0u; v < WINDOWS; v++) {
                 for (var e = 0u; e < 9u; e++) {
                     let i = e / 3u;
@@ -214,7 +150,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_i
 // id.x: strips of (N, PH + 1, PW + 1) patches; id.y: tiles of C.
 const PATCH_COLUMNS: u32 = 2u * PATCHES + 2u;
 @compute @workgroup_size(GROUP)
-fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+fn backward_input(@builtin(global_invocation_id) id: vec3u) {
     let across = strips(pooled_width() + 1u, PATCHES);
     let down = pooled_height() + 1u;
     let strip = min(id.x, BATCH * down * across - 1u);
@@ -222,25 +158,26 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
     let py = strip / across % down;
     let px = strip % across * PATCHES;
     let c0 = id.y * TILE;
-    let mine = local % LANES;
     var sums: array<array<vec4f, PATCHES>, TILE>;
     var word = 0u;
     loop {
         // The windows of the rows above and of the patches' own, from one to the left on.
-        var winners: array<Run, 2>;
+        var winners: array<array<u32, PATCHES + 1u>, 2>;
         for (var a = 0u; a < 2u; a++) {
             let start = ((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
-            winners[a] = winner_run(start, PATCHES + 1u, BATCH * words() * pooled_height() * pooled_width() - 1u);
+            for (var v = 0u; v <= PATCHES; v++) {
+                winners[a][v] = winner[min(start + v, BATCH * words() * pooled_height() * pooled_width() - 1u)];
+            }
         }
         var o = word * PACKED;
         loop {
             var rows: array<array<f32, PATCH_COLUMNS>, 4>;
             for (var a = 0u; a < 2u; a++) {
                 let start = ((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
-                let row = d_y_run(start, PATCHES + 1u, BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u);
+                let last = BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u;
                 for (var v = 0u; v <= PATCHES; v++) {
                     let inside = py + a - 1u < pooled_height() && px + v - 1u < pooled_width();
-                    let d = select(0.0, bitcast<f32>(row[v]), inside);
+                    let d = select(0.0, d_y[min(start + v, last)], inside);
                     let q = (winners[a][v] >> (4u * (o % PACKED))) & 15u;
                     rows[2u * a][2u * v] = select(0.0, d, q == 0u);
                     rows[2u * a][2u * v + 1u] = select(0.0, d, q == 1u);
@@ -248,20 +185,13 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(local_invoc
                     rows[2u * a + 1u][2u * v + 1u] = select(0.0, d, q == 3u);
                 }
             }
-            var loaded: Run;
             for (var t = 0u; t < TILE; t++) {
-                if (t % LANES == 0u) {
-                    loaded = load_taps(o, min(c0 + t + mine, CHANNELS - 1u));
-                }
-                var tap: array<f32, 9>; // turned around
-                for (var e = 0u; e < 9u; e++) {
-                    tap[e] = share(bitcast<f32>(loaded[8u - e]), t % LANES, LANES);
-                }
+                let tap = load_taps(o, min(c0 + t, CHANNELS - 1u));
                 for (var v = 0u; v < PATCHES; v++) {
                     for (var e = 0u; e < 9u; e++) {
                         let i = e / 3u;
                         let k = 2u * v + e % 3u;
-                        sums[t][v] += tap[e] * vec4f(rows[i][k], rows[i][k + 1u], rows[i + 1u][k], rows[i + 1u][k + 1u]);
+                        sums[t][v] += tap[8u - e] * vec4f(rows[i][k], rows[i][k + 1u], rows[i + 1u][k], rows[i + 1u][k + 1u]);
                     }
                 }
             }
@@ -322,7 +252,6 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     let slice = local / C_LANES;
     let c = group.x * C_LANES + lane;
     let o0 = group.y * PARAM_TILE;
-    let mine = lane % PARAM_LANES;
     let across = strips(pooled_width(), WINDOWS);
     var sums: array<array<vec3f, 3>, PARAM_TILE>;
     var bias_sums: array<f32, PARAM_TILE>;
@@ -331,45 +260,31 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
         let px = strip % across * WINDOWS;
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
         var rows: array<array<f32, COLUMNS>, 4>;
-        if (FRESH == 2u) {
-            rows[2] = load_row(plane, 0u, 2u * px);
-            rows[3] = load_row(plane, 1u, 2u * px);
-        }
-        var row = 0u;
+        rows[2] = load_row(plane, 0u, 2u * px);
+        rows[3] = load_row(plane, 1u, 2u * px);
         var py = 0u;
         loop {
-            if (FRESH == 2u) {
-                rows[0] = rows[2];
-                rows[1] = rows[3];
-                rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
-                rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
-            } else {
-                loop { // four rows for the first window, two for each that follows
-                    rows[0] = rows[1];
-                    rows[1] = rows[2];
-                    rows[2] = rows[3];
-                    rows[3] = load_row(plane, row, 2u * px);
-                    row++;
-                    if (row == 2u * py + 4u) { break; }
-                }
-            }
+            rows[0] = rows[2];
+            rows[1] = rows[3];
+            rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
+            rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
             let at = py * pooled_width() + px;
             var codes: array<array<u32, WORDS>, WINDOWS>;
             for (var h = 0u; h < WORDS; h++) {
                 let word = min(o0 / PACKED + h, words() - 1u);
                 let last = select(BATCH * words() * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
-                let run = winner_run((n * words() + word) * pooled_height() * pooled_width() + at, WINDOWS, last);
+                let start = (n * words() + word) * pooled_height() * pooled_width() + at;
                 for (var v = 0u; v < WINDOWS; v++) {
-                    codes[v][h] = run[v] >> (4u * (o0 % PACKED));
+                    codes[v][h] = winner[min(start + v, last)] >> (4u * (o0 % PACKED));
                 }
             }
-            var d: array<array<f32, PARAM_TILE / PARAM_LANES>, WINDOWS>;
-            for (var h = 0u; h < PARAM_TILE / PARAM_LANES; h++) {
-                let o = min(o0 + h * PARAM_LANES + mine, OUT_CHANNELS - 1u);
+            var d: array<array<f32, PARAM_TILE>, WINDOWS>;
+            for (var t = 0u; t < PARAM_TILE; t++) {
+                let o = min(o0 + t, OUT_CHANNELS - 1u);
                 let last = select(BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
-                let run = d_y_run((n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at, WINDOWS, last);
+                let start = (n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at;
                 for (var v = 0u; v < WINDOWS; v++) {
-                    d[v][h] = bitcast<f32>(run[v]);
+                    d[v][t] = d_y[min(start + v, last)];
                 }
             }
             for (var t = 0u; t < PARAM_TILE; t++) {
@@ -377,7 +292,7 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
                     let code = codes[v][t / PACKED];
                     let q = 4u * (t % PACKED); // its place in the word
                     let live = !bit(code, q + 2u) && px + v < pooled_width();
-                    let dq = select(0.0, share(d[v][t / PARAM_LANES], t % PARAM_LANES, PARAM_LANES), live);
+                    let dq = select(0.0, d[v][t], live);
                     // What each tap multiplied in the winner: a choice of rows, then of columns.
                     for (var i = 0u; i < 3u; i++) {
                         let j = 2u * v;

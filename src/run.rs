@@ -105,8 +105,10 @@ pub struct Device {
     pub name: String,
     pub backend: Option<String>,
     pub driver: Option<String>,
-    /// Of the GPU kernels; of the CPU path its vector instructions.
-    pub variant: Option<String>,
+    /// The vector instructions of the CPU path. The runs of earlier versions have it as `variant`, and on a GPU the name of kernels
+    /// that are no more.
+    #[serde(alias = "variant")]
+    pub instructions: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

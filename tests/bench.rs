@@ -6,6 +6,7 @@ use mnist_wgpu::data::{Dataset, synthetic};
 use mnist_wgpu::engine::Settings;
 use mnist_wgpu::gpu::{Adapters, GpuEngine, Options};
 use mnist_wgpu::model::{Layer, Model};
+use mnist_wgpu::ops::lanes;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -107,6 +108,10 @@ fn json_of_all_devices_has_every_figure_of_each_batch_size() {
     assert_eq!(cpu["device"]["kind"], "CPU path");
     assert_eq!(cpu["dispatches_per_step"], Value::Null);
     positive(cpu, "/device/threads");
+    assert_eq!(
+        (&cpu["device"]["instructions"], &gpu["device"]["instructions"]),
+        (&lanes::instructions().into(), &Value::Null)
+    );
 
     let us = positive(&report, "/host/microseconds_per_step");
     let batchings = report["host"]["batchings"].as_array().expect("batchings");
@@ -201,21 +206,6 @@ fn what_cannot_be_measured_or_written_is_refused_and_named() {
     // What is there stays until there is something to take its place.
     refused(1, &["--device", "cpu", "--trace", old.to_str().unwrap()], &["timestamps"]);
     assert_eq!(fs::read_to_string(&old).unwrap(), "old");
-}
-
-#[test]
-fn the_variant_of_the_kernels_can_be_chosen_and_a_wrong_one_is_refused() {
-    let suited = json(&["--device", "gpu", "--json"]);
-    let suited =
-        suited.pointer("/results/0/device/variant").and_then(Value::as_str).expect("a GPU has a variant").to_owned();
-    for variant in ["narrow", "wide"] {
-        let report = json(&["--device", "gpu", "--json", "--variant", variant]);
-        assert_eq!(report.pointer("/results/0/device/variant"), Some(&variant.into()), "suited: {suited}");
-    }
-    let refused = bench(&["--variant", "broad"]);
-    assert_eq!(refused.status.code(), Some(2));
-    let message = String::from_utf8_lossy(&refused.stderr);
-    assert!(message.contains("broad") && message.contains("narrow, wide or shared"), "{message}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::output::note;
 use mnist_wgpu::gpu::context::{is_software, kind};
-use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
+use mnist_wgpu::gpu::{Adapters, Context, Options};
 use mnist_wgpu::ops::lanes;
 use mnist_wgpu::run;
 use std::str::FromStr;
@@ -37,16 +37,12 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Which device, and how it is used: the options of `train`, `eval` and `predict`.
+/// Which device: the option of `train`, `eval` and `predict`.
 #[derive(Clone, clap::Args)]
 pub struct DeviceArguments {
     /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
-
-    /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
-    #[arg(long)]
-    pub variant: Option<Variant>,
 }
 
 impl DeviceArguments {
@@ -145,10 +141,11 @@ pub fn find(asked: &DeviceChoice) -> Result<Found, Failure> {
 
 impl Found {
     /// Opens the device; `None` is the CPU.
-    pub fn open(&self, variant: Option<Variant>) -> Result<Option<Context>, Failure> {
-        let options = Options { variant, ..Options::default() };
+    pub fn open(&self) -> Result<Option<Context>, Failure> {
         match (&self.choice, &self.adapters) {
-            (Choice::Adapter(index), Some(adapters)) => Ok(Some(pollster::block_on(adapters.open(*index, options))?)),
+            (Choice::Adapter(index), Some(adapters)) => {
+                Ok(Some(pollster::block_on(adapters.open(*index, Options::default()))?))
+            }
             _ => Ok(None),
         }
     }
@@ -166,20 +163,15 @@ impl Found {
 pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
     let found = find(asked.device.as_ref().unwrap_or(&DeviceChoice::Auto))?;
     note(&found.line);
-    found.open(asked.variant)
+    found.open()
 }
 
 /// The same for a run that is taken up again: where the user names no device, the one that it was on.
 pub fn open_again(asked: &DeviceArguments, before: &run::Device) -> Result<Option<Context>, Failure> {
-    let mut again = asked.clone();
-    if asked.device.is_none() {
-        again.device = Some(device_before(before)?);
-        if let (None, Some(_), Some(variant)) = (asked.variant, &before.backend, &before.variant) {
-            again.variant =
-                Some(variant.parse().map_err(|error| Failure::saying(format!("{}: variant: {error}", run::CONFIG)))?);
-        }
+    match asked.device {
+        Some(_) => open(asked),
+        None => open(&DeviceArguments { device: Some(device_before(before)?) }),
     }
-    open(&again)
 }
 
 /// The adapter most like the one that a run was on: of the same name at least, and of the same backend and driver if there is one.
@@ -219,9 +211,11 @@ pub fn describe(context: Option<&Context>) -> run::Device {
             name: context.info.name.clone(),
             backend: Some(context.info.backend.to_string()),
             driver: Some(driver(&context.info)),
-            variant: Some(context.variant.to_string()),
+            instructions: None,
         },
-        None => run::Device { name: "cpu".into(), backend: None, driver: None, variant: Some(lanes::instructions().into()) },
+        None => {
+            run::Device { name: "cpu".into(), backend: None, driver: None, instructions: Some(lanes::instructions().into()) }
+        }
     }
 }
 

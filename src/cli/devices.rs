@@ -3,8 +3,8 @@
 use super::device::{Choice, DeviceChoice, auto_reason, choose};
 use super::version::version;
 use super::{Failure, print, tell};
+use mnist_wgpu::gpu::Adapters;
 use mnist_wgpu::gpu::context::kind;
-use mnist_wgpu::gpu::{Adapters, Variant};
 use serde::Serialize;
 use wgpu::{Adapter, AdapterInfo, Features};
 
@@ -59,9 +59,6 @@ struct Device {
     subgroup_sizes: Option<[u32; 2]>,
     /// Whether shaders can compute in 16-bit floats. No kernel does yet.
     f16: bool,
-    /// The variants of the kernels that it can run, and the one taken unless `--variant` says otherwise.
-    variants: Vec<String>,
-    variant: String,
 }
 
 #[derive(Serialize)]
@@ -77,10 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Choice::Cpu => "cpu".to_string(),
         Choice::Adapter(index) => index.to_string(),
     };
-    let described = infos.iter().enumerate().filter_map(|(index, info)| {
-        let adapter = adapters.get(index)?;
-        Some(describe(index, info, adapter, &adapters.variants(index)))
-    });
+    let described = infos.iter().enumerate().filter_map(|(index, info)| Some(describe(index, info, adapters.get(index)?)));
     let report = Report {
         version: version(),
         auto: Auto { device, why: auto_reason(&infos) },
@@ -98,7 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn describe(index: usize, info: &AdapterInfo, adapter: &Adapter, variants: &[Variant]) -> Device {
+fn describe(index: usize, info: &AdapterInfo, adapter: &Adapter) -> Device {
     let (limits, features) = (adapter.limits(), adapter.features());
     let subgroups = features.contains(Features::SUBGROUP);
     Device {
@@ -112,8 +106,6 @@ fn describe(index: usize, info: &AdapterInfo, adapter: &Adapter, variants: &[Var
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         subgroup_sizes: subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]),
         f16: features.contains(Features::SHADER_F16),
-        variants: variants.iter().map(Variant::to_string).collect(),
-        variant: Variant::for_adapter(adapter).to_string(),
     }
 }
 
@@ -122,7 +114,7 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     let mark = |device: &str| if report.auto.device == device { "  <- auto" } else { "" };
     for device in &report.adapters {
-        let Device { index, name, kind, backend, driver, variant, .. } = device;
+        let Device { index, name, kind, backend, driver, .. } = device;
         let (buffer, binding) = (bytes(device.max_buffer_bytes), bytes(device.max_binding_bytes));
         let subgroups = match device.subgroup_sizes {
             None => "no subgroups".into(),
@@ -131,12 +123,10 @@ fn text(report: &Report) -> String {
         };
         let has = |has: bool, what: &str| if has { what.to_string() } else { format!("no {what}") };
         let features = [has(device.timestamps, "timestamps"), subgroups, has(device.f16, "f16")].join(", ");
-        let variants = device.variants.join(", ");
         text += &format!("{index:>3}  {name}\n");
         text += &format!("     kind      {kind}, {backend}, {driver}{}\n", mark(&index.to_string()));
         text += &format!("     memory    buffers of up to {buffer}, bound up to {binding}\n");
         text += &format!("     features  {features}\n");
-        text += &format!("     kernels   {variant} (can run {variants}; see --variant)\n");
     }
     text += &format!("cpu  this program's CPU path, {} threads{}\n", report.cpu.threads, mark("cpu"));
     text + &format!("\n--device auto takes {}: {}.\n", report.auto.device, report.auto.why)

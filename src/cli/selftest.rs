@@ -3,7 +3,7 @@
 use super::device::{Choice, DeviceChoice, choose, driver};
 use super::{Failure, print, tell};
 use mnist_wgpu::gpu::context::kind;
-use mnist_wgpu::gpu::{Adapters, Context, GpuError, Options, Variant};
+use mnist_wgpu::gpu::{Adapters, Context, GpuError, Options};
 use mnist_wgpu::parity::selftest::{Check, Outcome, checks};
 use mnist_wgpu::parity::{Compared, Fault, Gpu, Mismatch};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use wgpu::AdapterInfo;
 
 const EXAMPLES: &str = "\
 Examples:
-  mnist-wgpu selftest                 the first GPU, by the kernels that training would use
+  mnist-wgpu selftest                 the first GPU
   mnist-wgpu selftest --device all    every adapter";
 
 #[derive(clap::Args)]
@@ -21,10 +21,6 @@ pub struct Arguments {
     /// gpu (the first), auto, a number of `devices`, a part of a device's name, or all
     #[arg(long, default_value = "gpu")]
     device: DeviceChoice,
-
-    /// Which variant of the kernels: narrow, wide or shared [default: the one that suits the device]
-    #[arg(long)]
-    variant: Option<Variant>,
 
     /// Print the results as JSON
     #[arg(long)]
@@ -37,8 +33,7 @@ struct DeviceReport {
     device: String,
     backend: String,
     driver: String,
-    /// None where the device could not be opened, for the reason `error`.
-    variant: Option<String>,
+    /// Why the device could not be opened, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     passed: bool,
@@ -92,10 +87,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Choice::Adapter(index) => vec![index],
         },
     };
-    let options = Options { variant: arguments.variant, ..Options::default() };
     let mut reports = Vec::new();
     for index in indices {
-        match pollster::block_on(adapters.open(index, options)) {
+        match pollster::block_on(adapters.open(index, Options::default())) {
             Ok(context) => reports.push(examine(context, arguments.json)?),
             // The others are asked all the same.
             Err(error) if all => {
@@ -112,12 +106,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if wrong.is_empty() {
         return Ok(());
     }
-    let others: Vec<_> = Variant::ALL.iter().map(Variant::to_string).collect();
     Err(Failure::saying(format!(
-        "{} failed: its driver, or a kernel of this program on it, cannot be trusted. Update the driver; try the other \
-         kernels (--variant {}); train with --device cpu meanwhile; and please report this output with that of `mnist-wgpu devices`",
-        wrong.join(" and "),
-        others.join(", ")
+        "{} failed: its driver, or a kernel of this program on it, cannot be trusted. Update the driver; train with \
+         --device cpu meanwhile; and please report this output with that of `mnist-wgpu devices`",
+        wrong.join(" and ")
     )))
 }
 
@@ -133,7 +125,6 @@ fn unopened(info: &AdapterInfo, error: String) -> DeviceReport {
         device: info.name.clone(),
         backend: info.backend.to_string(),
         driver: driver(info),
-        variant: None,
         error: Some(error),
         passed: false,
         seconds: 0.0,
@@ -143,8 +134,8 @@ fn unopened(info: &AdapterInfo, error: String) -> DeviceReport {
 
 /// Runs every check on one device, printing a line for each as it ends unless `quiet`.
 fn examine(context: Context, quiet: bool) -> Result<DeviceReport, Failure> {
-    let (info, variant) = (context.info.clone(), context.variant);
-    tell(format_args!("Device: {} ({}, {}), {variant} kernels", info.name, kind(&info), info.backend));
+    let info = context.info.clone();
+    tell(format_args!("Device: {} ({}, {})", info.name, kind(&info), info.backend));
     let gpu = Gpu::new(context);
     let start = Instant::now();
     let mut reports = Vec::new();
@@ -177,7 +168,6 @@ fn examine(context: Context, quiet: bool) -> Result<DeviceReport, Failure> {
         device: info.name.clone(),
         backend: info.backend.to_string(),
         driver: driver(&info),
-        variant: Some(variant.to_string()),
         error: None,
         passed: right == total,
         seconds,

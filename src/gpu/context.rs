@@ -2,7 +2,6 @@
 
 use super::GpuError;
 use super::kernel::{Kernel, Module};
-use super::variant::{self, Variant};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::{Adapter, AdapterInfo, Backends, DeviceType};
@@ -17,8 +16,6 @@ pub struct Options {
     pub runtime_checks: bool,
     /// Ask for no more than WebGPU's default limits and no features, as a browser would.
     pub default_limits: bool,
-    /// Which variant of the kernels to run, rather than the one that suits the adapter.
-    pub variant: Option<Variant>,
 }
 
 /// An open device with its queue, and the shaders parsed so far.
@@ -27,9 +24,6 @@ pub struct Context {
     pub queue: wgpu::Queue,
     pub info: AdapterInfo,
     pub options: Options,
-    pub variant: Variant,
-    /// Invocations that share loads: 1 but in [`Variant::Shared`].
-    pub lanes: u32,
     pub(super) modules: Mutex<HashMap<String, Arc<Module>>>,
     pub(super) kernels: Mutex<HashMap<String, Kernel>>,
     /// Layout of bind group 1, the same for every kernel: one [`super::plan::Batch`] at a dynamic offset.
@@ -107,12 +101,6 @@ impl Adapters {
         self.0.is_empty()
     }
 
-    /// The variants of the kernels that adapter number `index` can run.
-    pub fn variants(&self, index: usize) -> Vec<Variant> {
-        let able = |variant: &Variant| *variant != Variant::Shared || self.0.get(index).and_then(variant::lanes).is_some();
-        Variant::ALL.into_iter().filter(able).collect()
-    }
-
     /// Opens adapter number `index` of the list.
     pub async fn open(&self, index: usize, options: Options) -> Result<Context, GpuError> {
         let missing = || GpuError::RequestDevice {
@@ -142,25 +130,10 @@ impl Context {
     async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {
         let info = adapter.get_info();
         log::info!("opening {} ({} {}, {:?}), {options:?}", info.name, info.driver, info.driver_info, info.backend);
-        let (mut required_features, required_limits) = match options.default_limits {
+        let (required_features, required_limits) = match options.default_limits {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => (adapter.features() & wgpu::Features::TIMESTAMP_QUERY, adapter.limits()),
         };
-        let variant = match options.variant {
-            Some(variant) => variant,
-            None if options.default_limits && is_software(&info) => Variant::Wide,
-            None => Variant::for_adapter(adapter),
-        };
-        let mut lanes = 1;
-        if variant == Variant::Shared {
-            lanes = variant::lanes(adapter).ok_or_else(|| GpuError::RequestDevice {
-                name: info.name.clone(),
-                reason: "the shared variant of the kernels needs subgroups of one size of at most 8, which it does not have"
-                    .into(),
-            })?;
-            required_features |= wgpu::Features::SUBGROUP;
-        }
-        log::info!("the {variant} variant of the kernels");
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("mnist-wgpu"),
@@ -207,8 +180,6 @@ impl Context {
             queue,
             info,
             options,
-            variant,
-            lanes,
             modules: Mutex::default(),
             kernels: Mutex::default(),
             batch_layout,

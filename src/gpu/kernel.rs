@@ -1,8 +1,7 @@
 //! From a shader and an entry point to a compute pipeline. naga reads from the shader what the host must know, so that nothing is
 //! typed twice: which bindings the entry point uses, how, and its workgroup size.
 
-use super::shader::{Shader, TEXTURE};
-use super::{Context, GpuError};
+use super::{Context, GpuError, Shader};
 use naga::valid::{GlobalUse, ModuleInfo};
 use std::sync::{Arc, PoisonError};
 
@@ -16,7 +15,6 @@ pub struct Module {
 /// What naga found out about one buffer that an entry point uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
-    /// The buffer's, also where it is read through a texture.
     pub name: String,
     pub group: u32,
     pub index: u32,
@@ -30,8 +28,6 @@ pub enum BindingKind {
     Uniform,
     Read,
     ReadWrite,
-    /// A texture of four elements in a texel, filled from the buffer before the dispatch.
-    Texels(wgpu::TextureFormat),
 }
 
 /// One entry point, ready to run.
@@ -39,7 +35,7 @@ pub enum BindingKind {
 pub struct Kernel {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// The storage buffers and textures of group 0.
+    /// The storage buffers of group 0.
     pub bindings: Vec<Binding>,
     /// Whether it reads the batch uniform of group 1.
     pub uses_batch: bool,
@@ -57,28 +53,16 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
         }
         let kind = match variable.space {
             naga::AddressSpace::Uniform => BindingKind::Uniform,
-            naga::AddressSpace::Handle => BindingKind::Texels(format(&module.types[variable.ty].inner)),
             _ if uses.contains(GlobalUse::WRITE) => BindingKind::ReadWrite,
             // Declared read_write for another entry point's sake: the layout must still say so.
             naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => BindingKind::ReadWrite,
             _ => BindingKind::Read,
         };
-        let name = variable.name.as_deref().unwrap_or_default();
-        let name = name.strip_suffix(TEXTURE).unwrap_or(name).to_owned();
+        let name = variable.name.clone().unwrap_or_default();
         let (reads, writes) = (uses.contains(GlobalUse::READ), uses.contains(GlobalUse::WRITE));
         Some(Binding { name, group: place.group, index: place.binding, kind, reads, writes })
     });
     used.collect()
-}
-
-/// Of a texture that `Shader::with` has declared.
-fn format(ty: &naga::TypeInner) -> wgpu::TextureFormat {
-    match ty {
-        naga::TypeInner::Image {
-            class: naga::ImageClass::Storage { format: naga::StorageFormat::Rgba32Uint, .. }, ..
-        } => wgpu::TextureFormat::Rgba32Uint,
-        _ => wgpu::TextureFormat::Rgba32Float,
-    }
 }
 
 impl Context {
@@ -146,17 +130,10 @@ impl Context {
             .map(|b| wgpu::BindGroupLayoutEntry {
                 binding: b.index,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: match b.kind {
-                    BindingKind::Texels(format) => wgpu::BindingType::StorageTexture {
-                        access: wgpu::StorageTextureAccess::ReadOnly,
-                        format,
-                        view_dimension: wgpu::TextureViewDimension::D2,
-                    },
-                    kind => wgpu::BindingType::Buffer {
-                        ty: wgpu::BufferBindingType::Storage { read_only: kind == BindingKind::Read },
-                        has_dynamic_offset: false,
-                        min_binding_size: None,
-                    },
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: b.kind == BindingKind::Read },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
                 },
                 count: None,
             })

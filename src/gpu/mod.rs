@@ -12,14 +12,12 @@ pub mod plan;
 pub mod profile;
 pub mod shader;
 pub mod tensor;
-pub mod variant;
 
 pub use context::{Adapters, Context, Options};
 pub use engine::GpuEngine;
 pub use plan::{Batch, Planner, Step};
 pub use shader::Shader;
 pub use tensor::Tensor;
-pub use variant::Variant;
 
 /// What can go wrong between this program and a GPU.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,7 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
 use super::kernel::{BindingKind, Kernel};
-use super::shader::{FIRST, LAST, Shader};
-use super::{Context, GpuError, Tensor};
-use std::ops::Range;
+use super::{Context, GpuError, Shader, Tensor};
 
 /// What differs from batch to batch. The host writes one per batch of an epoch into one uniform buffer, [`STRIDE`] bytes
 /// apart; each replay of the plan binds its own by a dynamic offset.
@@ -31,38 +29,25 @@ pub struct Step {
     pub flops: u64,
     /// The least traffic that serves it: every element it needs read once, or written once, or both.
     pub bytes: u64,
-    /// What it reads through textures that the plan has not filled before it, or not since the buffer was written.
-    fills: Vec<Tensor>,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     uses_batch: bool,
     workgroups: [u32; 3],
 }
 
-/// Records `steps`, each with the number of its batch in the buffer of bind group 1, `batch`: as few compute passes as the
-/// copies into textures between them allow.
+/// Records `steps` as one compute pass, each with the number of its batch in the buffer of bind group 1, `batch`.
 pub(super) fn record<'a>(
     encoder: &mut wgpu::CommandEncoder,
     steps: impl Iterator<Item = (&'a Step, u32)>,
     batch: &wgpu::BindGroup,
 ) {
-    let mut open = None;
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     for (step, slot) in steps {
-        if !step.fills.is_empty() {
-            open = None; // which ends the pass
-            step.fill_textures(encoder);
-        }
-        let begin = || encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
-        step.record(open.get_or_insert_with(begin), batch, slot);
+        step.record(&mut pass, batch, slot);
     }
 }
 
 impl Step {
-    /// Records the copies that [`Step::record`] relies on.
-    pub(super) fn fill_textures(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.fills.iter().for_each(|tensor| tensor.fill_texture(encoder));
-    }
-
     /// Records the dispatch. `batch` is bind group 1, `slot` the number of the batch in its buffer.
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, batch: &wgpu::BindGroup, slot: u32) {
         pass.set_pipeline(&self.pipeline);
@@ -91,17 +76,6 @@ pub struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
-    /// Where the buffers' elements are in their textures, as constants of the shader: a slice is read through the texture of its
-    /// whole buffer.
-    fn ends(&self) -> Vec<(String, f64)> {
-        let through_textures = self.tiles.iter().any(|&(name, value)| name == "TEXELS" && value > 0);
-        let ends = |&(name, tensor, _): &(&str, &Tensor, usize)| {
-            let Range { start, end } = tensor.texels();
-            [(format!("{name}{FIRST}"), start as f64), (format!("{name}{LAST}"), (end - 1) as f64)]
-        };
-        self.buffers.iter().filter(|_| through_textures).flat_map(ends).collect()
-    }
-
     /// Whole workgroups along x, y, z, an error if a device allows no more than `limit` of them.
     fn workgroups(&self, kernel: &Kernel, limit: u32) -> Result<[u32; 3], GpuError> {
         let mut workgroups = [0; 3];
@@ -126,13 +100,11 @@ impl Dispatch<'_> {
 pub struct Planner<'a> {
     pub context: &'a Context,
     pub steps: Vec<Step>,
-    /// Whose textures have what the steps so far leave in them.
-    filled: Vec<Tensor>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(context: &'a Context) -> Self {
-        Self { context, steps: Vec::new(), filled: Vec::new() }
+        Self { context, steps: Vec::new() }
     }
 
     /// Compiles and binds one dispatch and appends it.
@@ -140,10 +112,7 @@ impl<'a> Planner<'a> {
     /// Errors name op, entry point and binding: a buffer that the kernel uses and that is missing, one that it does not
     /// use, one that is too small, too many workgroups, or a kernel that does not compile.
     pub fn dispatch(&mut self, d: Dispatch) -> Result<(), GpuError> {
-        let ends = d.ends();
-        let mut constants = d.constants.to_vec();
-        constants.extend(ends.iter().map(|(name, value)| (name.as_str(), *value)));
-        let kernel = self.context.kernel(d.shader, d.entry, d.tiles, &constants)?;
+        let kernel = self.context.kernel(d.shader, d.entry, d.tiles, d.constants)?;
         let error = |binding: &str, problem: String| GpuError::Binding {
             op: d.shader.op,
             entry: d.entry.into(),
@@ -162,8 +131,7 @@ impl<'a> Planner<'a> {
                 ));
             }
         }
-        let mut bound = Vec::new();
-        let (mut fills, mut written) = (Vec::new(), Vec::new());
+        let mut entries = Vec::new();
         let mut bytes = 0;
         for b in &kernel.bindings {
             let Some((_, tensor, needed)) = d.buffers.iter().find(|(name, ..)| *name == b.name) else {
@@ -174,41 +142,19 @@ impl<'a> Planner<'a> {
                 return Err(error(&b.name, format!("is written, but tensor `{}` is empty", tensor.label)));
             }
             bytes += 4 * *needed as u64 * (u64::from(b.reads) + u64::from(b.writes));
-            let view = match b.kind {
-                BindingKind::Texels(format) => {
-                    let texture = tensor.texture(self.context, format)?;
-                    if !self.filled.iter().chain(&fills).any(|filled| filled.shares_buffer(tensor)) {
-                        fills.push((*tensor).clone());
-                    }
-                    Some(texture.create_view(&wgpu::TextureViewDescriptor::default()))
-                }
-                _ => None,
-            };
-            if b.writes {
-                written.push(*tensor);
-            }
-            bound.push((b.index, *tensor, view));
+            entries.push(wgpu::BindGroupEntry { binding: b.index, resource: tensor.binding() });
         }
 
         let workgroups = d.workgroups(&kernel, self.context.device.limits().max_compute_workgroups_per_dimension)?;
         let label = format!("{}.{}", d.shader.op, d.entry);
-        let entries: Vec<_> = bound
-            .iter()
-            .map(|(binding, tensor, view)| wgpu::BindGroupEntry {
-                binding: *binding,
-                resource: view.as_ref().map_or_else(|| tensor.binding(), wgpu::BindingResource::TextureView),
-            })
-            .collect();
         let bind_group = self.context.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&label),
             layout: &kernel.layout,
             entries: &entries,
         });
         self.context.check()?;
-        self.filled.extend(fills.iter().cloned());
-        self.filled.retain(|filled| !written.iter().any(|tensor| filled.shares_buffer(tensor)));
         let Kernel { pipeline, uses_batch, .. } = kernel;
-        self.steps.push(Step { label, flops: d.flops, bytes, fills, pipeline, bind_group, uses_batch, workgroups });
+        self.steps.push(Step { label, flops: d.flops, bytes, pipeline, bind_group, uses_batch, workgroups });
         Ok(())
     }
 }

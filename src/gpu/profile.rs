@@ -35,7 +35,6 @@ impl GpuEngine<'_> {
 
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("profile") });
         for (index, step) in (0u32..).zip(&steps) {
-            step.fill_textures(&mut encoder);
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some(&step.label),
                 timestamp_writes: Some(wgpu::ComputePassTimestampWrites {

@@ -5,36 +5,26 @@ use bytemuck::Pod;
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 /// Where a slice of a buffer may begin, in elements of 4 bytes: WebGPU's default `min_storage_buffer_offset_alignment`.
 pub const ALIGNMENT: usize = 256 / 4;
 
-/// Elements in a texel of a tensor's texture.
-const TEXEL: usize = 4;
-/// Texels in a row of it. With WebGPU's default limit on a texture's height it holds as much as a binding may.
-pub const TEXELS: u32 = 1024;
-/// Bytes of a row.
-const ROW: u64 = TEXELS as u64 * TEXEL as u64 * 4;
-
 /// A run of 4-byte elements (f32 or u32) in a GPU buffer. Several tensors may share one buffer, as all parameters do.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     pub label: String,
-    pub(super) buffer: wgpu::Buffer,
+    buffer: wgpu::Buffer,
     /// In elements from the start of `buffer`, a multiple of [`ALIGNMENT`].
     offset: usize,
     len: usize,
-    /// See [`Tensor::texture`]. One for all tensors that share the buffer.
-    texture: Arc<OnceLock<wgpu::Texture>>,
 }
 
 impl Tensor {
     /// A new buffer of `len` elements, all zero.
     pub fn zeros(context: &Context, label: impl Into<String>, len: usize) -> Result<Self, GpuError> {
         let label = label.into();
-        let size = (len.max(1) as u64 * 4).next_multiple_of(ROW); // for whole rows of a texture
+        let size = len.max(1) as u64 * 4;
         let limit = context.device.limits().max_storage_buffer_binding_size.min(context.device.limits().max_buffer_size);
         if size > limit {
             let device = context.info.name.clone();
@@ -43,7 +33,7 @@ impl Tensor {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
         let buffer = context.device.create_buffer(&descriptor);
-        Ok(Self { label, buffer, offset: 0, len, texture: Arc::default() })
+        Ok(Self { label, buffer, offset: 0, len })
     }
 
     /// A new buffer that holds `data`.
@@ -60,13 +50,7 @@ impl Tensor {
     /// If the range goes beyond the tensor or begins off the [`ALIGNMENT`].
     pub fn slice(&self, label: impl Into<String>, range: Range<usize>) -> Self {
         assert!(range.start.is_multiple_of(ALIGNMENT) && range.end <= self.len, "a slice outside {}", self.label);
-        Self {
-            label: label.into(),
-            buffer: self.buffer.clone(),
-            offset: self.offset + range.start,
-            len: range.len(),
-            texture: self.texture.clone(),
-        }
+        Self { label: label.into(), buffer: self.buffer.clone(), offset: self.offset + range.start, len: range.len() }
     }
 
     /// In elements.
@@ -107,45 +91,6 @@ impl Tensor {
             offset: self.offset as u64 * 4,
             size: std::num::NonZeroU64::new(self.len as u64 * 4),
         })
-    }
-
-    /// The texture through which kernels may read the buffer, made at its first use: [`TEXEL`] elements in a texel, [`TEXELS`]
-    /// texels in a row. It has the elements as they were at the last [`Tensor::fill_texture`].
-    pub(super) fn texture(&self, context: &Context, format: wgpu::TextureFormat) -> Result<wgpu::Texture, GpuError> {
-        let limit = u64::from(context.device.limits().max_texture_dimension_2d) * ROW;
-        if self.buffer.size() > limit {
-            let (what, device) = (format!("the texture of {}", self.label), context.info.name.clone());
-            return Err(GpuError::BufferTooLarge { what, needed: self.buffer.size(), device, limit });
-        }
-        let descriptor = wgpu::TextureDescriptor {
-            label: Some(&self.label),
-            size: wgpu::Extent3d { width: TEXELS, height: (self.buffer.size() / ROW) as u32, depth_or_array_layers: 1 },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format,
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
-            view_formats: &[],
-        };
-        Ok(self.texture.get_or_init(|| context.device.create_texture(&descriptor)).clone())
-    }
-
-    /// The texels that have the tensor's elements.
-    pub(super) fn texels(&self) -> Range<usize> {
-        self.offset / TEXEL..(self.offset + self.len.max(1)).div_ceil(TEXEL)
-    }
-
-    /// Copies the buffer into its texture, if it has one.
-    pub(super) fn fill_texture(&self, encoder: &mut wgpu::CommandEncoder) {
-        let Some(texture) = self.texture.get() else { return };
-        let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None };
-        let source = wgpu::TexelCopyBufferInfo { buffer: &self.buffer, layout };
-        encoder.copy_buffer_to_texture(source, texture.as_image_copy(), texture.size());
-    }
-
-    /// Whether the two are parts of one buffer.
-    pub(super) fn shares_buffer(&self, other: &Tensor) -> bool {
-        self.buffer == other.buffer
     }
 
     /// Copies elements `range` into a new staging buffer, to be mapped once the encoder's commands have been submitted.

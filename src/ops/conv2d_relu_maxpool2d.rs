@@ -5,7 +5,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::Dispatch;
-use crate::gpu::{Context, GpuError, Planner, Shader, Variant};
+use crate::gpu::{GpuError, Planner, Shader};
 use crate::shader;
 
 pub mod cpu;
@@ -67,35 +67,10 @@ impl Conv2dReluMaxPool2d {
         ]
     }
 
-    /// The tiles that suit a device: see the constants in the shader.
-    fn tiles(&self, context: &Context) -> [(&'static str, u32); 10] {
-        let (channels, (_, pw)) = (self.channels as u32, self.pooled());
-        // A software rasteriser takes wide strips, as even as they come; with few channels, where there is little to gain, what
-        // compiles fast.
-        let widest = if channels < 8 { 2 } else { 6 };
-        let strip = |length: usize| length.div_ceil(length.div_ceil(widest)) as u32;
-        let side_by_side = channels.next_power_of_two().min(8);
-        let [windows, patches, param_tile, group, c_lanes, slices] = match context.variant {
-            Variant::Narrow => [1, 1, 1, 64, side_by_side, 256 / side_by_side],
-            Variant::Wide if channels >= 8 => [strip(pw), strip(pw + 1), 8, 8, 8, 1],
-            Variant::Shared if channels >= context.lanes => [strip(pw), strip(pw + 1), 8, context.lanes, context.lanes, 1],
-            Variant::Wide => [strip(pw), strip(pw + 1), 4, 8, 1, 8],
-            Variant::Shared => [strip(pw), strip(pw + 1), 4, context.lanes, 1, 8],
-        };
-        // In backward_params those share that differ in nothing but the input channel.
-        let param_lanes = if c_lanes == context.lanes { context.lanes } else { 1 };
-        [
-            ("WINDOWS", windows),
-            ("PATCHES", patches),
-            ("PARAM_TILE", param_tile),
-            ("FRESH", if context.variant == Variant::Narrow { 2 } else { 1 }),
-            ("LANES", context.lanes),
-            ("PARAM_LANES", param_lanes),
-            ("GROUP", group),
-            ("C_LANES", c_lanes),
-            ("SLICES", slices),
-            ("TEXELS", context.variant.texels()),
-        ]
+    /// How the invocations of a workgroup of `backward_params` are spread: no more of them side by side than there are channels.
+    fn tiles(&self) -> [(&'static str, u32); 2] {
+        let side_by_side = (self.channels as u32).next_power_of_two().min(8);
+        [("C_LANES", side_by_side), ("SLICES", 256 / side_by_side)]
     }
 }
 
@@ -131,7 +106,7 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let tiles = self.tiles(planner.context);
+        let tiles = self.tiles();
         let tile = |name| SHADER.tile(&tiles, name);
         let (ph, pw) = self.pooled();
         planner.dispatch(Dispatch {
@@ -152,7 +127,7 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let tiles = self.tiles(planner.context);
+        let tiles = self.tiles();
         let tile = |name| SHADER.tile(&tiles, name);
         let constants = &self.constants(t.n);
         let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.winner_words()));

@@ -2,7 +2,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::Dispatch;
-use crate::gpu::{Context, GpuError, Planner, Shader, Variant};
+use crate::gpu::{GpuError, Planner, Shader};
 use crate::shader;
 
 pub const SHADER: Shader = shader!("linear");
@@ -15,36 +15,8 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// K counts in vectors of `vector` elements.
-    fn constants(&self, n: usize, vector: usize) -> [(&'static str, f64); 3] {
-        [("BATCH", n as f64), ("INPUTS", (self.inputs / vector) as f64), ("OUTPUTS", self.outputs as f64)]
-    }
-
-    /// The tiles that suit a device: see the constants in the shader.
-    fn tiles(&self, context: &Context) -> [(&'static str, u32); 9] {
-        // A layer of few outputs takes no time, but a kernel of large tiles does to compile.
-        let small = self.outputs < 16;
-        let [group, samples, outs, rows, values] = match context.variant {
-            Variant::Narrow => [64, 4, 4, 8, 4],
-            Variant::Wide if small => [8, 4, 4, 8, 4],
-            Variant::Wide => [8, 16, 4, 16, 4],
-            Variant::Shared if small => [context.lanes, 8, 2, 8, 4],
-            Variant::Shared => [context.lanes, 32, 4, 16, 8],
-        };
-        let whole = context.variant != Variant::Narrow && self.inputs.is_multiple_of(4);
-        let vector = if whole { 4 } else { 1 };
-        let (turn, texels) = if whole && !small { (4, context.variant.texels()) } else { (1, 0) };
-        [
-            ("GROUP", group),
-            ("SAMPLES", samples),
-            ("OUTS", outs),
-            ("ROWS", rows),
-            ("COLUMNS", values / vector),
-            ("VECTOR", vector),
-            ("TURN", turn),
-            ("TEXELS", texels),
-            ("LANES", context.lanes),
-        ]
+    fn constants(&self, n: usize) -> [(&'static str, f64); 3] {
+        [("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)]
     }
 }
 
@@ -66,30 +38,26 @@ impl Op for Linear {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let tiles = self.tiles(planner.context);
-        let tile = |name| SHADER.tile(&tiles, name);
-        // With more than one lane, each has outputs of its own.
-        let blocks = self.outputs.div_ceil(tile("OUTS") * tile("LANES"));
+        let tile = |name| SHADER.constant(name) as usize;
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &tiles,
-            constants: &self.constants(t.n, tile("VECTOR")),
+            tiles: &[],
+            constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
                 ("weight", &t.params[0], self.outputs * self.inputs),
                 ("bias", &t.params[1], self.outputs),
                 ("y", t.y, t.n * self.outputs),
             ],
-            invocations: [blocks * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
+            invocations: [self.outputs.div_ceil(tile("OUTS")) * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
             flops: t.n as u64 * self.flops(),
         })
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let tiles = self.tiles(planner.context);
-        let tile = |name| SHADER.tile(&tiles, name);
-        let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS") * tile("VECTOR")) * tile("GROUP");
+        let tile = |name| SHADER.constant(name) as usize;
+        let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS")) * tile("GROUP");
         let rows = |length: usize| length.div_ceil(tile("ROWS"));
 
         let mut buffers = vec![
@@ -109,8 +77,8 @@ impl Op for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry,
-            tiles: &tiles,
-            constants: &self.constants(t.n, tile("VECTOR")),
+            tiles: &[],
+            constants: &self.constants(t.n),
             buffers: &buffers,
             invocations: [columns, blocks, 1],
             flops: passes * t.n as u64 * self.flops(),

@@ -33,7 +33,7 @@ impl Sgd {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "update",
-            tiles: &[("TEXELS", planner.context.variant.texels())],
+            tiles: &[],
             constants: &[
                 ("LENGTH", total as f64),
                 ("LR", f64::from(self.lr)),

@@ -32,7 +32,7 @@ pub struct Gradients {
 impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let checks = if self.context.options.runtime_checks { "with" } else { "without" };
-        write!(f, "{} {checks} run-time checks, {} kernels", self.context.info.name, self.context.variant)
+        write!(f, "{} {checks} run-time checks", self.context.info.name)
     }
 }
 

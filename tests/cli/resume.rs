@@ -161,6 +161,22 @@ fn a_run_on_a_device_that_is_not_here_asks_for_another_and_remembers_it() {
     run(program(folder.path()).args(["train", "--resume", "run"])).expect(0, &["Device: the CPU"]);
 }
 
+/// Earlier versions called the CPU path's instructions `variant`.
+#[test]
+fn a_run_of_an_earlier_version_goes_on_to_the_same_bits() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("2", "whole"))).expect(0, &[]);
+    run(program(folder.path()).args(short("1", "parts"))).expect(0, &[]);
+    let config = folder.path().join("parts/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    assert_eq!(text.matches("\ninstructions = ").count(), 1, "{text}");
+    fs::write(&config, text.replace("\ninstructions = ", "\nvariant = ")).unwrap();
+    run(program(folder.path()).args(["eval", "parts"])).expect(0, &[]);
+    let resumed = run(program(folder.path()).args(["train", "--resume", "parts", "--epochs", "2"])).expect(0, &[]);
+    assert!(!resumed.stderr.contains("another device"), "{}", resumed.stderr);
+    assert_same_run(folder.path(), "whole", "parts");
+}
+
 #[test]
 fn other_images_than_the_runs_are_refused() {
     let folder = tempdir().unwrap();

@@ -9,7 +9,6 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "train",
             &[
                 ("--device", "[default: auto]"),
-                ("--variant", "[default: the one that suits the device]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--epochs", "[default: 10, or with --resume those that the run was to have]"),
                 ("--batch-size", "[default: 32]"),
@@ -33,39 +32,20 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "eval",
             &[
                 ("--device", "[default: auto]"),
-                ("--variant", "[default: the one that suits the device]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--split", "[default: test]"),
                 ("--json", ""),
                 ("--help", ""),
             ],
         ),
-        (
-            "predict",
-            &[
-                ("--json", ""),
-                ("--picture", "[default: auto]"),
-                ("--device", "[default: cpu]"),
-                ("--variant", "[default: the one that suits the device]"),
-                ("--help", ""),
-            ],
-        ),
+        ("predict", &[("--json", ""), ("--picture", "[default: auto]"), ("--device", "[default: cpu]"), ("--help", "")]),
         ("export", &[("--onnx", ""), ("--force", ""), ("--help", "")]),
-        (
-            "selftest",
-            &[
-                ("--device", "[default: gpu]"),
-                ("--variant", "[default: the one that suits the device]"),
-                ("--json", ""),
-                ("--help", ""),
-            ],
-        ),
+        ("selftest", &[("--device", "[default: gpu]"), ("--json", ""), ("--help", "")]),
         ("devices", &[("--json", ""), ("--help", "")]),
         (
             "bench",
             &[
                 ("--device", "[default: auto]"),
-                ("--variant", "[default: the one that suits the device]"),
                 ("--batch-size", "[default: 32]"),
                 ("--seconds", "[default: 5]"),
                 ("--kernels", ""),

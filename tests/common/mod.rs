@@ -2,14 +2,14 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
-use mnist_wgpu::gpu::{Adapters, Context, Options, Variant};
+use mnist_wgpu::gpu::{Adapters, Context, Options};
 
 pub mod engines;
 
 #[allow(unused_imports)]
 pub use mnist_wgpu::parity::{compare::*, inputs::*};
 
-/// Every adapter of this machine, opened with each of `options` but for variants of the kernels that it cannot run.
+/// Every adapter of this machine, opened with each of `options`.
 ///
 /// # Panics
 /// Where there is no adapter: a test without a device fails, it does not pass.
@@ -17,23 +17,12 @@ pub fn contexts(options: &[Options]) -> Vec<Context> {
     let adapters = pollster::block_on(Adapters::find());
     assert!(!adapters.is_empty(), "no GPU to test on: {}; or run ./scripts/test", Adapters::none_found());
     let all = (0..adapters.len()).flat_map(|index| options.iter().map(move |&options| (index, options)));
-    let able = |&(index, options): &(usize, Options)| options.variant.is_none_or(|v| adapters.variants(index).contains(&v));
-    all.filter(able)
-        .map(|(index, options)| pollster::block_on(adapters.open(index, options)).expect("the device opens"))
-        .collect()
+    all.map(|(index, options)| pollster::block_on(adapters.open(index, options)).expect("the device opens")).collect()
 }
 
-/// With wgpu's run-time checks, WebGPU's default limits and the kernels for GPUs.
-const CHECKED: Options = Options { runtime_checks: true, default_limits: true, variant: Some(Variant::Narrow) };
+/// With wgpu's run-time checks and WebGPU's default limits.
+const CHECKED: Options = Options { runtime_checks: true, default_limits: true };
 /// As a release run has it.
-const RELEASE: Options = Options { runtime_checks: false, default_limits: false, variant: None };
+const RELEASE: Options = Options { runtime_checks: false, default_limits: false };
 
 pub const BOTH: [Options; 2] = [CHECKED, RELEASE];
-
-/// Every variant of the kernels.
-pub const VARIANTS: [Options; 4] = [
-    CHECKED,
-    Options { variant: Some(Variant::Narrow), ..RELEASE },
-    Options { variant: Some(Variant::Wide), ..RELEASE },
-    Options { variant: Some(Variant::Shared), ..RELEASE },
-];

@@ -1,7 +1,7 @@
 //! Single ops on small inputs: the CPU mirror in f32 and f64, and every GPU.
 
 use crate::Golden;
-use crate::common::{EPS, SENTINEL, VARIANTS, close, contexts, f64s, magnitudes};
+use crate::common::{BOTH, EPS, SENTINEL, close, contexts, f64s, magnitudes};
 use bytemuck::Pod;
 use mnist_wgpu::gpu::{Batch, Context, Planner, Tensor, drive, plan};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
@@ -171,7 +171,7 @@ fn cases(op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) 
 }
 
 pub fn with_gpus(run: impl FnOnce(&[Gpu])) {
-    let contexts = contexts(&VARIANTS);
+    let contexts = contexts(&BOTH);
     run(&Vec::from_iter(contexts.iter().map(Gpu::new)));
 }
 

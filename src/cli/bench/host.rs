@@ -4,7 +4,7 @@ use super::measure::{begin, digits, model};
 use super::report::{Batching, Host, Spread};
 use crate::cli::{Failure, watch};
 use mnist_wgpu::engine::{Engine, Settings};
-use mnist_wgpu::gpu::{Adapters, GpuEngine, Options, Variant, drive};
+use mnist_wgpu::gpu::{Adapters, GpuEngine, Options, drive};
 use std::time::Duration;
 
 /// Steps per submit that are tried; training takes at most the last.
@@ -12,16 +12,14 @@ const BATCHINGS: [usize; 3] = [1, 8, 32];
 /// How long each is tried.
 const LENGTH: Duration = Duration::from_millis(300);
 
-/// Times [`Engine::submit`] on wgpu's no-op backend, which validates a step's commands as for any other and runs nothing: those of a
-/// GPU's plan, without the copies into textures of a software rasteriser's. What was submitted is collected outside the time: that
-/// the host does while a device works.
+/// Times [`Engine::submit`] on wgpu's no-op backend, which validates a step's commands as for any other and runs nothing. What was
+/// submitted is collected outside the time: that the host does while a device works.
 pub fn measure() -> Result<Host, Failure> {
     let model = model()?;
     let settings = Settings::default();
     let images = BATCHINGS[BATCHINGS.len() - 1] * settings.batch_size;
     let data = digits(images);
-    let options = Options { variant: Some(Variant::Narrow), ..Options::default() };
-    let context = pollster::block_on(pollster::block_on(Adapters::noop()).open(0, options))?;
+    let context = pollster::block_on(pollster::block_on(Adapters::noop()).open(0, Options::default()))?;
     let mut engine = GpuEngine::new(&context, &model, &data, settings)?;
     begin(&mut engine, &model, images)?;
 

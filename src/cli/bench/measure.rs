@@ -8,8 +8,9 @@ use mnist_wgpu::cpu::CpuEngine;
 use mnist_wgpu::data::{CLASSES, COLS, Dataset, Images, Origin, ROWS, synthetic};
 use mnist_wgpu::engine::{Engine, Set, Settings, State, Work};
 use mnist_wgpu::gpu::context::kind;
-use mnist_wgpu::gpu::{Context, GpuEngine, GpuError, Variant, drive};
+use mnist_wgpu::gpu::{Context, GpuEngine, GpuError, drive};
 use mnist_wgpu::model::Model;
+use mnist_wgpu::ops::lanes;
 use std::time::Duration;
 
 /// As many as MNIST has, so that uploads and memory are those of a real run.
@@ -42,19 +43,13 @@ pub fn begin<E: Engine>(engine: &mut E, model: &Model, images: usize) -> Result<
 }
 
 /// Trains for `length` on the device that `asked` means, and then, if `time_kernels`, step by step for the time of each dispatch.
-pub fn run(
-    asked: &DeviceChoice,
-    variant: Option<Variant>,
-    batch_size: u32,
-    length: Duration,
-    time_kernels: bool,
-) -> Result<Measured, Failure> {
+pub fn run(asked: &DeviceChoice, batch_size: u32, length: Duration, time_kernels: bool) -> Result<Measured, Failure> {
     let model = model()?;
     let settings = Settings { batch_size: batch_size as usize, ..Settings::default() };
     let data = digits(IMAGES);
 
     let start = watch::clock();
-    let context = device::find(asked)?.open(variant)?;
+    let context = device::find(asked)?.open()?;
     let (mut timed, dispatches, kernels);
     match &context {
         Some(context) => {
@@ -135,21 +130,21 @@ async fn train<E: Engine>(
 
 fn describe(context: Option<&Context>) -> Device {
     match context {
-        Some(Context { info, variant, .. }) => Device {
+        Some(Context { info, .. }) => Device {
             name: info.name.clone(),
             kind: kind(info).into(),
             backend: Some(info.backend.to_string()),
             driver: Some([info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().into()),
-            variant: Some(variant.to_string()),
             threads: None,
+            instructions: None,
         },
         None => Device {
             name: "cpu".into(),
             kind: "CPU path".into(),
             backend: None,
             driver: None,
-            variant: None,
             threads: Some(rayon::current_num_threads()),
+            instructions: Some(lanes::instructions().into()),
         },
     }
 }

@@ -11,7 +11,7 @@ mod report;
 use super::device::{self, Choice, DeviceChoice};
 use super::{Failure, print, tell, values};
 use mnist_wgpu::files;
-use mnist_wgpu::gpu::{Adapters, Variant};
+use mnist_wgpu::gpu::Adapters;
 use report::{Host, Measured, Report};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -29,10 +29,6 @@ pub struct Arguments {
     /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, a part of a device's name, or all
     #[arg(long, default_value = "auto")]
     device: Devices,
-
-    /// Which variant of the GPU kernels: narrow, wide or shared [default: the one that suits the device]
-    #[arg(long)]
-    variant: Option<Variant>,
 
     /// Images per training step, several with commas between them
     #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = values::batch_size, allow_negative_numbers = true)]
@@ -96,7 +92,7 @@ enum Unmeasured {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let (true, Devices::One(device)) = (arguments.here, &arguments.device) {
         let length = Duration::from_secs(arguments.seconds);
-        let measured = measure::run(device, arguments.variant, arguments.batch_size[0], length, arguments.kernels)?;
+        let measured = measure::run(device, arguments.batch_size[0], length, arguments.kernels)?;
         return Ok(print(&serde_json::to_string(&measured)?)?);
     }
     // What can be wrong is found out before anything takes long.
@@ -170,9 +166,6 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     if arguments.kernels || arguments.trace.is_some() {
         command.arg("--kernels");
     }
-    if let Some(variant) = arguments.variant {
-        command.args(["--variant", &variant.to_string()]);
-    }
     // The first step is to be a cold one: as on a machine that has never run this, with caches that are there, but empty.
     let unusable = |source| Unmeasured::Cache { folder: std::env::temp_dir(), source };
     let cache = tempfile::tempdir().map_err(unusable)?;
@@ -202,7 +195,7 @@ fn host_line(host: &Host) -> String {
     let all = host.batchings.iter().map(|b| format!("{:.1} at {}", b.microseconds_per_step.median, b.steps_per_submit));
     let all: Vec<_> = all.collect();
     format!(
-        "The host encodes and submits a step in {:.1} us (by steps per submit: {}; median, narrow kernels on the no-op backend).\n",
+        "The host encodes and submits a step in {:.1} us (by steps per submit: {}; median, on the no-op backend).\n",
         host.microseconds_per_step,
         all.join(", ")
     )

@@ -43,10 +43,10 @@ pub struct Device {
     /// `vulkan`, `metal`, `dx12`; none for the CPU path, as the driver.
     pub backend: Option<String>,
     pub driver: Option<String>,
-    /// Of the kernels: `narrow`, `wide` or `shared`; none for the CPU path.
-    pub variant: Option<String>,
     /// Threads of the CPU path.
     pub threads: Option<usize>,
+    /// The CPU path's vector instructions.
+    pub instructions: Option<String>,
 }
 
 /// Of a quantity that was measured `samples` times.
@@ -89,8 +89,7 @@ pub struct Kernel {
     pub spans: Vec<(f64, f64)>,
 }
 
-/// Time that the host takes to encode and submit a step of 32 images as a GPU runs it, by the `narrow` kernels, on wgpu's no-op
-/// backend.
+/// Time that the host takes to encode and submit a step of 32 images, on wgpu's no-op backend.
 #[derive(Serialize)]
 pub struct Host {
     /// With the best batching.

@@ -44,7 +44,7 @@ pub fn write(
 fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
     let Config { training, data, program, .. } = config;
     let device = |device: &Device| {
-        let known = [Some(&device.name), device.backend.as_ref(), device.driver.as_ref(), device.variant.as_ref()];
+        let known = [Some(&device.name), device.backend.as_ref(), device.driver.as_ref(), device.instructions.as_ref()];
         known.into_iter().flatten().cloned().collect::<Vec<_>>().join(", ")
     };
     let layers: Vec<String> = model.layers().iter().map(ToString::to_string).collect();
