@@ -1,19 +1,15 @@
 // 3x3 convolution, bias, ReLU and 2x2 max pooling in one kernel, forward and backward.
 //
-// A pooling window is 2x2 outputs of the convolution: one vec4 here, which stays in registers from the bias to the maximum.
-// Only the maximum and its place are written. Nothing is computed for rows and columns that fill no window.
+// A pooling window is 2x2 outputs of the convolution: one vec4, in the order (0, 0), (0, 1), (1, 0), (1, 1). The outputs of a
+// window depend on a 4x4 field of the input, four vec4 rows. Of each window only the maximum is written, and which of the
+// four it was; so the convolution's outputs never reach memory, and rows and columns that fill no window are never computed.
 //
-// Multiply-adds are cheap and loads are not, so each invocation takes a strip of neighbouring windows and a tile of
-// channels: a loaded weight serves 4 * WINDOWS multiply-adds, a loaded input about 4 * TILE. Of each input channel it does all
-// there is to do at once, all nine taps of one output channel after the other, while their sums are in registers.
+// Loads cost more than multiply-adds. So an invocation computes two neighbouring windows of four output channels: of each
+// input channel it loads 4x6 numbers and four kernels, 60 loads for 288 multiply-adds. The workgroup's 64 invocations take
+// neighbouring windows, which lie side by side in memory, and the same kernels, which a GPU then loads once for all.
 //
-// What is stored passes through the first place of an array, in a loop that moves the others up: code for each of the results
-// would be most of what there is to compile, and a variable as index would drive the whole array out of the registers.
-//
-// The loops that take the time ask at their end: what follows a `break` in a loop llvmpipe executes all the same, for no lane, so
-// that a `for` runs its body once more than it counts.
-//
-// Window element q is row q / 2, column q % 2. Positions count from the corner of the padded input.
+// Sums have names, not indices: they must stay in registers, and compilers disagree about arrays in registers.
+// Rows and columns count from the corner of the padded input.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C
@@ -22,22 +18,18 @@ override WIDTH: u32 = 13u;         // W
 override OUT_CHANNELS: u32 = 64u;  // O
 override PADDING: u32 = 0u;        // P
 
-const WINDOWS: u32 = 1u;     // neighbouring windows per invocation in forward and backward_params
-const PATCHES: u32 = 1u;     // neighbouring 2x2 patches of d_x per invocation in backward_input
-const TILE: u32 = 8u;        // output channels per invocation in forward, input channels in backward_input
-const PARAM_TILE: u32 = 1u;  // output channels per invocation in backward_params; divides PACKED or is a multiple of it
-const PACKED: u32 = 8u;      // winners in a word, 4 bits each; divides TILE
-const DEAD: u32 = 4u;        // winner of a window that ReLU cut to 0: no gradient passes
+const WINDOWS: u32 = 2u; // neighbouring windows of an invocation in forward, 2x2 patches in backward_input
+const TILE: u32 = 4u;    // channels of an invocation; also the winners in a word, a byte each
+const DEAD: u32 = 4u;    // winner of a window that ReLU cut to 0: no gradient passes
 
-const GROUP: u32 = 64u;      // invocations of a workgroup
-const C_LANES: u32 = 8u;     // in backward_params: along the input channels
-const SLICES: u32 = 32u;     // and along the batch's windows
+const C_LANES: u32 = 8u; // a workgroup of backward_params: this many input channels,
+const SLICES: u32 = 32u; // and this many parts of the batch's windows
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;               // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C, 3, 3)
 @group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;         // (N, O, PH, PW)
-@group(0) @binding(4) var<storage, read_write> winner: array<u32>;    // (N, O / PACKED, PH, PW), q or DEAD of each channel
+@group(0) @binding(4) var<storage, read_write> winner: array<u32>;    // (N, O / TILE, PH, PW), 0 to 3 or DEAD of each channel
 @group(0) @binding(5) var<storage, read> d_y: array<f32>;             // (N, O, PH, PW)
 @group(0) @binding(6) var<storage, read_write> d_x: array<f32>;       // (N, C, H, W)
 @group(0) @binding(7) var<storage, read_write> d_weight: array<f32>;  // (O, C, 3, 3)
@@ -45,296 +37,307 @@ const SLICES: u32 = 32u;     // and along the batch's windows
 
 fn pooled_height() -> u32 { return (HEIGHT + 2u * PADDING - 2u) / 2u; }
 fn pooled_width() -> u32 { return (WIDTH + 2u * PADDING - 2u) / 2u; }
-fn strips(length: u32, strip: u32) -> u32 { return (length + strip - 1u) / strip; }
-fn words() -> u32 { return strips(OUT_CHANNELS, PACKED); }
+fn windows() -> u32 { return pooled_height() * pooled_width(); }
+fn words() -> u32 { return (OUT_CHANNELS + TILE - 1u) / TILE; }
 
-const COLUMNS: u32 = 2u * WINDOWS + 2u;
+struct Field { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f } // 4x4 numbers around a 2x2 window
+struct Kernel { r0: vec3f, r1: vec3f, r2: vec3f }           // 3x3 taps
+struct Pair { left: vec4f, right: vec4f }                   // two neighbouring windows, 2x2 each
 
-// Nothing lies behind what is read.
-const INSIDE: u32 = 0xffffffffu;
-fn whole_strips() -> bool { return pooled_width() % WINDOWS == 0u; }
-
-// A row of the input under a strip of windows: x[n, c, row - P, column - P + k], 0 outside. An unsigned row above the image wraps
-// to a large one.
-fn load_row(plane: u32, row: u32, column: u32) -> array<f32, COLUMNS> {
+// What lies at `row`, `column` of the padded input. An unsigned row above the image wraps around to a large one, so that one
+// comparison finds what is above and below. Without padding everything that counts is inside; what a strip reads beyond the
+// last column belongs to a window that is not stored.
+fn x_at(plane: u32, row: u32, column: u32) -> f32 {
     let r = row - PADDING;
-    let inside = PADDING == 0u && whole_strips();
-    let last = select(BATCH * CHANNELS * HEIGHT * WIDTH - 1u, INSIDE, inside);
-    let start = (plane * HEIGHT + r) * WIDTH + column - PADDING;
-    var values: array<f32, COLUMNS>;
-    for (var k = 0u; k < COLUMNS; k++) {
-        values[k] = select(0.0, x[min(start + k, last)], inside || (r < HEIGHT && column + k - PADDING < WIDTH));
-    }
-    return values;
+    let k = column - PADDING;
+    let at = min((plane * HEIGHT + r) * WIDTH + k, BATCH * CHANNELS * HEIGHT * WIDTH - 1u);
+    return select(0.0, x[at], PADDING == 0u || (r < HEIGHT && k < WIDTH));
 }
 
-// The kernel of a pair of output and input channel.
-fn load_taps(o: u32, c: u32) -> array<f32, 9> {
-    var taps: array<f32, 9>;
-    for (var e = 0u; e < 9u; e++) {
-        taps[e] = weight[(o * CHANNELS + c) * 9u + e];
+fn x_row(plane: u32, row: u32, column: u32) -> vec4f {
+    if (PADDING > 0u) {
+        return vec4f(x_at(plane, row, column), x_at(plane, row, column + 1u),
+            x_at(plane, row, column + 2u), x_at(plane, row, column + 3u));
     }
-    return taps;
+    let at = (plane * HEIGHT + row) * WIDTH + column;
+    return vec4f(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+}
+
+// weight[o, c]
+fn kernel(o: u32, c: u32) -> Kernel {
+    let at = (min(o, OUT_CHANNELS - 1u) * CHANNELS + min(c, CHANNELS - 1u)) * 9u;
+    return Kernel(vec3f(weight[at], weight[at + 1u], weight[at + 2u]),
+        vec3f(weight[at + 3u], weight[at + 4u], weight[at + 5u]),
+        vec3f(weight[at + 6u], weight[at + 7u], weight[at + 8u]));
+}
+
+// Half a turn.
+fn turned(k: Kernel) -> Kernel { return Kernel(k.r2.zyx, k.r1.zyx, k.r0.zyx); }
+
+// `sum` and the window's four outputs: each of the nine taps times the 2x2 numbers of the field that it meets.
+fn convolve(sum: vec4f, f: Field, k: Kernel) -> vec4f {
+    return sum
+        + k.r0.x * vec4f(f.r0.xy, f.r1.xy) + k.r0.y * vec4f(f.r0.yz, f.r1.yz) + k.r0.z * vec4f(f.r0.zw, f.r1.zw)
+        + k.r1.x * vec4f(f.r1.xy, f.r2.xy) + k.r1.y * vec4f(f.r1.yz, f.r2.yz) + k.r1.z * vec4f(f.r1.zw, f.r2.zw)
+        + k.r2.x * vec4f(f.r2.xy, f.r3.xy) + k.r2.y * vec4f(f.r2.yz, f.r3.yz) + k.r2.z * vec4f(f.r2.zw, f.r3.zw);
+}
+
+fn convolve_pair(sums: Pair, left: Field, right: Field, k: Kernel) -> Pair {
+    return Pair(convolve(sums.left, left, k), convolve(sums.right, right, k));
 }
 
 // y[n,o,w] = max(0, max_q(bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j]))
-// id.x: strips of (N, PH, PW); id.y: tiles of O.
-@compute @workgroup_size(GROUP)
-fn forward(@builtin(global_invocation_id) id: vec3u) {
-    let across = strips(pooled_width(), WINDOWS);
-    // The last do the same work.
-    let strip = min(id.x, BATCH * pooled_height() * across - 1u);
-    let n = strip / (pooled_height() * across);
-    let py = strip / across % pooled_height();
-    let px = strip % across * WINDOWS;
-    let o0 = id.y * TILE;
-    var sums: array<array<vec4f, WINDOWS>, TILE>;
-    for (var t = 0u; t < TILE; t++) {
-        for (var v = 0u; v < WINDOWS; v++) {
-            sums[t][v] = vec4f(bias[min(o0 + t, OUT_CHANNELS - 1u)]);
-        }
+// Invocations: strips of two windows of (N, PH, PW). Workgroups along y: tiles of O.
+@compute @workgroup_size(64)
+fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+    let across = (pooled_width() + WINDOWS - 1u) / WINDOWS;
+    if (id.x >= BATCH * pooled_height() * across) {
+        return;
     }
-    var c = 0u;
-    loop {
+    let n = id.x / (pooled_height() * across);
+    let py = id.x / across % pooled_height();
+    let px = id.x % across * WINDOWS;
+    let o = group.y * TILE;
+    var s0 = Pair();
+    var s1 = Pair();
+    var s2 = Pair();
+    var s3 = Pair();
+    for (var c = 0u; c < CHANNELS; c++) {
         let plane = n * CHANNELS + c;
-        var rows: array<array<f32, COLUMNS>, 4>;
-        for (var r = 0u; r < 4u; r++) {
-            rows[r] = load_row(plane, 2u * py + r, 2u * px);
-        }
-        for (var t = 0u; t < TILE; t++) {
-            let tap = load_taps(min(o0 + t, OUT_CHANNELS - 1u), c);
-            for (var v = 0u; v < WINDOWS; v++) {
-                for (var e = 0u; e < 9u; e++) {
-                    let i = e / 3u;
-                    let k = 2u * v + e % 3u;
-                    sums[t][v] += tap[e] * vec4f(rows[i][k], rows[i][k + 1u], rows[i + 1u][k], rows[i + 1u][k + 1u]);
-                }
-            }
-        }
-        c++;
-        if (c == CHANNELS) { break; }
+        let a0 = x_row(plane, 2u * py, 2u * px);
+        let a1 = x_row(plane, 2u * py + 1u, 2u * px);
+        let a2 = x_row(plane, 2u * py + 2u, 2u * px);
+        let a3 = x_row(plane, 2u * py + 3u, 2u * px);
+        let b0 = vec2f(x_at(plane, 2u * py, 2u * px + 4u), x_at(plane, 2u * py, 2u * px + 5u));
+        let b1 = vec2f(x_at(plane, 2u * py + 1u, 2u * px + 4u), x_at(plane, 2u * py + 1u, 2u * px + 5u));
+        let b2 = vec2f(x_at(plane, 2u * py + 2u, 2u * px + 4u), x_at(plane, 2u * py + 2u, 2u * px + 5u));
+        let b3 = vec2f(x_at(plane, 2u * py + 3u, 2u * px + 4u), x_at(plane, 2u * py + 3u, 2u * px + 5u));
+        let left = Field(a0, a1, a2, a3);
+        let right = Field(vec4f(a0.zw, b0), vec4f(a1.zw, b1), vec4f(a2.zw, b2), vec4f(a3.zw, b3));
+        s0 = convolve_pair(s0, left, right, kernel(o, c));
+        s1 = convolve_pair(s1, left, right, kernel(o + 1u, c));
+        s2 = convolve_pair(s2, left, right, kernel(o + 2u, c));
+        s3 = convolve_pair(s3, left, right, kernel(o + 3u, c));
     }
-    for (var v = 0u; v < WINDOWS; v++) {
-        let at = py * pooled_width() + px + v;
-        var packed: array<u32, TILE / PACKED>;
-        for (var t = 0u; t < TILE; t++) {
-            let s = sums[t][0];
-            // `>` keeps the first of equal values, PyTorch's rule for ties.
-            var most = s[0];
-            var q = 0u;
-            for (var k = 1u; k < 4u; k++) {
-                q = select(q, k, s[k] > most);
-                most = max(most, s[k]);
-            }
-            packed[t / PACKED] |= select(DEAD, q, most > 0.0) << (4u * (t % PACKED));
-            if (px + v < pooled_width() && o0 + t < OUT_CHANNELS) {
-                y[(n * OUT_CHANNELS + o0 + t) * pooled_height() * pooled_width() + at] = max(most, 0.0);
-            }
-            for (var next = 1u; next < WINDOWS; next++) {
-                sums[t][next - 1u] = sums[t][next];
-            }
-        }
-        for (var h = 0u; h < TILE / PACKED; h++) {
-            let word = o0 / PACKED + h;
-            if (px + v < pooled_width() && word < words()) {
-                winner[(n * words() + word) * pooled_height() * pooled_width() + at] = packed[h];
-            }
-        }
+    let at = py * pooled_width() + px;
+    pool(n, o, at, s0.left, s1.left, s2.left, s3.left);
+    if (px + 1u < pooled_width()) {
+        pool(n, o, at + 1u, s0.right, s1.right, s2.right, s3.right);
     }
 }
 
-// The gradient of the convolution's outputs is d_y at each window's winner and 0 elsewhere. d_x is its convolution with the
-// kernels turned around:
-// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d[n, o, r - i, k - j], so that a patch takes four windows: its own, and
-// those above, to the left, and both.
-// id.x: strips of (N, PH + 1, PW + 1) patches; id.y: tiles of C.
-const PATCH_COLUMNS: u32 = 2u * PATCHES + 2u;
-@compute @workgroup_size(GROUP)
-fn backward_input(@builtin(global_invocation_id) id: vec3u) {
-    let across = strips(pooled_width() + 1u, PATCHES);
+// Bias, ReLU and maximum of window `at` of four channels from `o` on.
+fn pool(n: u32, o: u32, at: u32, s0: vec4f, s1: vec4f, s2: vec4f, s3: vec4f) {
+    let winners = pool_channel(n, o, at, s0) | (pool_channel(n, o + 1u, at, s1) << 8u)
+        | (pool_channel(n, o + 2u, at, s2) << 16u) | (pool_channel(n, o + 3u, at, s3) << 24u);
+    winner[(n * words() + o / TILE) * windows() + at] = winners;
+}
+
+// Stores the maximum and returns its place.
+fn pool_channel(n: u32, o: u32, at: u32, sum: vec4f) -> u32 {
+    if (o >= OUT_CHANNELS) {
+        return DEAD;
+    }
+    let s = sum + bias[o];
+    // `>` keeps the first of equal values, PyTorch's rule for ties.
+    var most = s.x;
+    var q = 0u;
+    if (s.y > most) { most = s.y; q = 1u; }
+    if (s.z > most) { most = s.z; q = 2u; }
+    if (s.w > most) { most = s.w; q = 3u; }
+    let dead = most <= 0.0;
+    // A NaN must reach the loss. It is found by its bits, since WGSL lets a compiler assume that comparisons meet none.
+    let nan = any((bitcast<vec4u>(s) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u));
+    y[(n * OUT_CHANNELS + o) * windows() + at] = select(select(most, 0.0, dead), s.x + s.y + s.z + s.w, nan);
+    return select(q, DEAD, dead);
+}
+
+// The gradient of the convolution's outputs: of a window it is `d` at the winner and 0 at the other three.
+fn expand(d: f32, q: u32) -> vec4f { return select(vec4f(), vec4f(d), vec4u(0u, 1u, 2u, 3u) == vec4u(q)); }
+
+// Where window `row`, `column` lies; a window outside stands for its neighbour inside.
+fn window_at(row: u32, column: u32) -> u32 {
+    return min(row, pooled_height() - 1u) * pooled_width() + min(column, pooled_width() - 1u);
+}
+
+// A tile's winners in a window. Outside all are dead.
+fn winners_at(n: u32, word: u32, row: u32, column: u32) -> u32 {
+    let winners = winner[(n * words() + word) * windows() + window_at(row, column)];
+    return select(DEAD * 0x01010101u, winners, row < pooled_height() && column < pooled_width());
+}
+
+fn d_y_at(n: u32, o: u32, row: u32, column: u32) -> f32 {
+    return d_y[(n * OUT_CHANNELS + o) * windows() + window_at(row, column)];
+}
+
+// d_x is the convolution of that gradient with the kernels turned around:
+// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d[n, o, r - i, k - j]
+// A 2x2 patch of it meets four windows: its own, those above and to the left, and the one above to the left. An invocation
+// computes two neighbouring patches, hence from six windows, of four input channels.
+// Invocations: strips of two patches of (N, PH + 1, PW + 1). Workgroups along y: tiles of C.
+@compute @workgroup_size(64)
+fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+    let across = (pooled_width() + WINDOWS) / WINDOWS;
     let down = pooled_height() + 1u;
-    let strip = min(id.x, BATCH * down * across - 1u);
-    let n = strip / (down * across);
-    let py = strip / across % down;
-    let px = strip % across * PATCHES;
-    let c0 = id.y * TILE;
-    var sums: array<array<vec4f, PATCHES>, TILE>;
-    var word = 0u;
-    loop {
-        // The windows of the rows above and of the patches' own, from one to the left on.
-        var winners: array<array<u32, PATCHES + 1u>, 2>;
-        for (var a = 0u; a < 2u; a++) {
-            let start = ((n * words() + word) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
-            for (var v = 0u; v <= PATCHES; v++) {
-                winners[a][v] = winner[min(start + v, BATCH * words() * pooled_height() * pooled_width() - 1u)];
-            }
-        }
-        var o = word * PACKED;
-        loop {
-            var rows: array<array<f32, PATCH_COLUMNS>, 4>;
-            for (var a = 0u; a < 2u; a++) {
-                let start = ((n * OUT_CHANNELS + o) * pooled_height() + py + a - 1u) * pooled_width() + px - 1u;
-                let last = BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u;
-                for (var v = 0u; v <= PATCHES; v++) {
-                    let inside = py + a - 1u < pooled_height() && px + v - 1u < pooled_width();
-                    let d = select(0.0, d_y[min(start + v, last)], inside);
-                    let q = (winners[a][v] >> (4u * (o % PACKED))) & 15u;
-                    rows[2u * a][2u * v] = select(0.0, d, q == 0u);
-                    rows[2u * a][2u * v + 1u] = select(0.0, d, q == 1u);
-                    rows[2u * a + 1u][2u * v] = select(0.0, d, q == 2u);
-                    rows[2u * a + 1u][2u * v + 1u] = select(0.0, d, q == 3u);
-                }
-            }
-            for (var t = 0u; t < TILE; t++) {
-                let tap = load_taps(o, min(c0 + t, CHANNELS - 1u));
-                for (var v = 0u; v < PATCHES; v++) {
-                    for (var e = 0u; e < 9u; e++) {
-                        let i = e / 3u;
-                        let k = 2u * v + e % 3u;
-                        sums[t][v] += tap[8u - e] * vec4f(rows[i][k], rows[i][k + 1u], rows[i + 1u][k], rows[i + 1u][k + 1u]);
-                    }
-                }
-            }
-            o++;
-            if (o == min((word + 1u) * PACKED, OUT_CHANNELS)) { break; }
-        }
-        word++;
-        if (word == words()) { break; }
+    if (id.x >= BATCH * down * across) {
+        return;
     }
-    for (var t = 0u; t < TILE; t++) {
-        for (var v = 0u; v < PATCHES; v++) {
-            for (var q = 0u; q < 4u; q++) {
-                store_d_x(n, c0 + t, 2u * py + q / 2u, 2u * (px + v) + q % 2u, sums[0][0][q]);
-            }
-            for (var next = 1u; next < PATCHES; next++) {
-                sums[0][next - 1u] = sums[0][next];
-            }
-        }
-        for (var next = 1u; next < TILE; next++) {
-            sums[next - 1u] = sums[next];
+    let n = id.x / (down * across);
+    let py = id.x / across % down;
+    let px = id.x % across * WINDOWS;
+    let c = group.y * TILE;
+    var s0 = Pair();
+    var s1 = Pair();
+    var s2 = Pair();
+    var s3 = Pair();
+    for (var word = 0u; word < words(); word++) {
+        let q00 = winners_at(n, word, py - 1u, px - 1u);
+        let q01 = winners_at(n, word, py - 1u, px);
+        let q02 = winners_at(n, word, py - 1u, px + 1u);
+        let q10 = winners_at(n, word, py, px - 1u);
+        let q11 = winners_at(n, word, py, px);
+        let q12 = winners_at(n, word, py, px + 1u);
+        for (var o = word * TILE; o < min(word * TILE + TILE, OUT_CHANNELS); o++) {
+            let byte = 8u * (o % TILE);
+            let d00 = expand(d_y_at(n, o, py - 1u, px - 1u), (q00 >> byte) & 255u);
+            let d01 = expand(d_y_at(n, o, py - 1u, px), (q01 >> byte) & 255u);
+            let d02 = expand(d_y_at(n, o, py - 1u, px + 1u), (q02 >> byte) & 255u);
+            let d10 = expand(d_y_at(n, o, py, px - 1u), (q10 >> byte) & 255u);
+            let d11 = expand(d_y_at(n, o, py, px), (q11 >> byte) & 255u);
+            let d12 = expand(d_y_at(n, o, py, px + 1u), (q12 >> byte) & 255u);
+            let left = Field(vec4f(d00.xy, d01.xy), vec4f(d00.zw, d01.zw), vec4f(d10.xy, d11.xy), vec4f(d10.zw, d11.zw));
+            let right = Field(vec4f(d01.xy, d02.xy), vec4f(d01.zw, d02.zw), vec4f(d11.xy, d12.xy), vec4f(d11.zw, d12.zw));
+            s0 = convolve_pair(s0, left, right, turned(kernel(o, c)));
+            s1 = convolve_pair(s1, left, right, turned(kernel(o, c + 1u)));
+            s2 = convolve_pair(s2, left, right, turned(kernel(o, c + 2u)));
+            s3 = convolve_pair(s3, left, right, turned(kernel(o, c + 3u)));
         }
     }
-    // A row and a column that fill no window: at most one of each.
-    let last_row = py == pooled_height();
-    let last_column = px + PATCHES > pooled_width();
-    for (var c = c0; c < min(c0 + TILE, CHANNELS); c++) {
-        for (var k = 0u; k < select(0u, 2u * PATCHES + 1u, last_row); k++) {
-            store_d_x(n, c, 2u * py + 2u, 2u * px + k, 0.0);
-        }
-        for (var a = 0u; a < select(0u, 2u, last_column); a++) {
-            store_d_x(n, c, 2u * py + a, 2u * pooled_width() + 2u, 0.0);
-        }
+    store_patches(n, c, py, px, s0);
+    store_patches(n, c + 1u, py, px, s1);
+    store_patches(n, c + 2u, py, px, s2);
+    store_patches(n, c + 3u, py, px, s3);
+}
+
+fn store_patches(n: u32, c: u32, py: u32, px: u32, d: Pair) {
+    let row = 2u * py;
+    let column = 2u * px;
+    store_four(n, c, row, column, vec4f(d.left.xy, d.right.xy));
+    store_four(n, c, row + 1u, column, vec4f(d.left.zw, d.right.zw));
+    // At most one row and one column lie behind the last patches. They fill no window, so no gradient reaches them.
+    if (py == pooled_height()) {
+        store_four(n, c, row + 2u, column, vec4f());
+        store(n, c, row + 2u, column + 4u, 0.0);
+    }
+    if (px + WINDOWS > pooled_width()) {
+        store(n, c, row, column + 4u, 0.0);
+        store(n, c, row + 1u, column + 4u, 0.0);
     }
 }
 
-fn store_d_x(n: u32, c: u32, row: u32, column: u32, value: f32) {
+fn store_four(n: u32, c: u32, row: u32, column: u32, d: vec4f) {
+    store(n, c, row, column, d.x);
+    store(n, c, row, column + 1u, d.y);
+    store(n, c, row, column + 2u, d.z);
+    store(n, c, row, column + 3u, d.w);
+}
+
+fn store(n: u32, c: u32, row: u32, column: u32, d: f32) {
     let r = row - PADDING;
     let k = column - PADDING;
     if (c < CHANNELS && r < HEIGHT && k < WIDTH) {
-        d_x[((n * CHANNELS + c) * HEIGHT + r) * WIDTH + k] = value;
+        d_x[((n * CHANNELS + c) * HEIGHT + r) * WIDTH + k] = d;
     }
 }
 
-// Bit `k`, by a test of the sign, which is what a vector unit chooses by. Of a winner: 0, its column; 1, its row; 2, that it is DEAD.
-fn bit(word: u32, k: u32) -> bool { return bitcast<i32>(word << (31u - k)) < 0; }
+// `sum` and what one window adds: `d` times the 3x3 numbers of the field that its winner was computed from.
+fn correlate(sum: Kernel, f: Field, d: f32, q: u32) -> Kernel {
+    let lower = (q & 2u) != 0u;
+    let right = (q & 1u) != 0u;
+    let r0 = select(f.r0, f.r1, lower);
+    let r1 = select(f.r1, f.r2, lower);
+    let r2 = select(f.r2, f.r3, lower);
+    return Kernel(sum.r0 + d * select(r0.xyz, r0.yzw, right), sum.r1 + d * select(r1.xyz, r1.yzw, right),
+        sum.r2 + d * select(r2.xyz, r2.yzw, right));
+}
 
-// The words of winners that hold a tile of output channels.
-const WORDS: u32 = (PARAM_TILE + PACKED - 1u) / PACKED;
+// d_y of a window, 0 where it is dead. `q` is its winner.
+fn living_d_y(n: u32, o: u32, at: u32, q: u32) -> f32 {
+    return select(d_y[(n * OUT_CHANNELS + min(o, OUT_CHANNELS - 1u)) * windows() + at], 0.0, q == DEAD);
+}
 
-// d_weight[o,c,i,j] = sum_{w,q} d[n,o,w][q] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], d_bias[o] = sum_{w,q} d[n,o,w][q].
-// Each of a workgroup's SLICES takes columns of windows, from top to bottom, in turns: the rows of the input that two
-// neighbouring windows share are loaded once. Workgroups: tiles of C, tiles of O.
-var<workgroup> parts: array<array<array<f32, C_LANES>, SLICES>, 10>;
-
+// d_weight[o,c,i,j] = sum_{n,w} d_y[n,o,w] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], q the winner; d_bias[o] = sum_{n,w} d_y[n,o,w]
+// An invocation takes one input channel, four output channels and columns of windows, from top to bottom, so that two of a
+// field's four rows are there already. Then the workgroup adds up its slices' sums, in order.
+// Workgroups: C_LANES channels of C; tiles of O.
 @compute @workgroup_size(C_LANES * SLICES)
 fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-    let lane = local % C_LANES;
-    let slice = local / C_LANES;
-    let c = group.x * C_LANES + lane;
-    let o0 = group.y * PARAM_TILE;
-    let across = strips(pooled_width(), WINDOWS);
-    var sums: array<array<vec3f, 3>, PARAM_TILE>;
-    var bias_sums: array<f32, PARAM_TILE>;
-    for (var strip = slice; strip < BATCH * across; strip += SLICES) {
-        let n = strip / across;
-        let px = strip % across * WINDOWS;
+    let c = group.x * C_LANES + local % C_LANES;
+    let o = group.y * TILE;
+    var w0 = Kernel();
+    var w1 = Kernel();
+    var w2 = Kernel();
+    var w3 = Kernel();
+    var b = vec4f();
+    for (var column = local / C_LANES; column < BATCH * pooled_width(); column += SLICES) {
+        let n = column / pooled_width();
+        let px = column % pooled_width();
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
-        var rows: array<array<f32, COLUMNS>, 4>;
-        rows[2] = load_row(plane, 0u, 2u * px);
-        rows[3] = load_row(plane, 1u, 2u * px);
-        var py = 0u;
-        loop {
-            rows[0] = rows[2];
-            rows[1] = rows[3];
-            rows[2] = load_row(plane, 2u * py + 2u, 2u * px);
-            rows[3] = load_row(plane, 2u * py + 3u, 2u * px);
+        var below0 = x_row(plane, 0u, 2u * px);
+        var below1 = x_row(plane, 1u, 2u * px);
+        for (var py = 0u; py < pooled_height(); py++) {
+            let r0 = below0;
+            let r1 = below1;
+            below0 = x_row(plane, 2u * py + 2u, 2u * px);
+            below1 = x_row(plane, 2u * py + 3u, 2u * px);
+            let field = Field(r0, r1, below0, below1);
             let at = py * pooled_width() + px;
-            var codes: array<array<u32, WORDS>, WINDOWS>;
-            for (var h = 0u; h < WORDS; h++) {
-                let word = min(o0 / PACKED + h, words() - 1u);
-                let last = select(BATCH * words() * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
-                let start = (n * words() + word) * pooled_height() * pooled_width() + at;
-                for (var v = 0u; v < WINDOWS; v++) {
-                    codes[v][h] = winner[min(start + v, last)] >> (4u * (o0 % PACKED));
-                }
-            }
-            var d: array<array<f32, PARAM_TILE>, WINDOWS>;
-            for (var t = 0u; t < PARAM_TILE; t++) {
-                let o = min(o0 + t, OUT_CHANNELS - 1u);
-                let last = select(BATCH * OUT_CHANNELS * pooled_height() * pooled_width() - 1u, INSIDE, whole_strips());
-                let start = (n * OUT_CHANNELS + o) * pooled_height() * pooled_width() + at;
-                for (var v = 0u; v < WINDOWS; v++) {
-                    d[v][t] = d_y[min(start + v, last)];
-                }
-            }
-            for (var t = 0u; t < PARAM_TILE; t++) {
-                for (var v = 0u; v < WINDOWS; v++) {
-                    let code = codes[v][t / PACKED];
-                    let q = 4u * (t % PACKED); // its place in the word
-                    let live = !bit(code, q + 2u) && px + v < pooled_width();
-                    let dq = select(0.0, d[v][t], live);
-                    // What each tap multiplied in the winner: a choice of rows, then of columns.
-                    for (var i = 0u; i < 3u; i++) {
-                        let j = 2u * v;
-                        let row = select(vec4f(rows[i][j], rows[i][j + 1u], rows[i][j + 2u], rows[i][j + 3u]),
-                            vec4f(rows[i + 1u][j], rows[i + 1u][j + 1u], rows[i + 1u][j + 2u], rows[i + 1u][j + 3u]), bit(code, q + 1u));
-                        sums[t][i] += dq * select(row.xyz, row.yzw, bit(code, q));
-                    }
-                    bias_sums[t] += dq;
-                }
-            }
-            py++;
-            if (py == pooled_height()) { break; }
+            let q = (vec4u(winner[(n * words() + group.y) * windows() + at]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
+            let d = vec4f(living_d_y(n, o, at, q.x), living_d_y(n, o + 1u, at, q.y),
+                living_d_y(n, o + 2u, at, q.z), living_d_y(n, o + 3u, at, q.w));
+            w0 = correlate(w0, field, d.x, q.x);
+            w1 = correlate(w1, field, d.y, q.y);
+            w2 = correlate(w2, field, d.z, q.z);
+            w3 = correlate(w3, field, d.w, q.w);
+            b += d;
         }
     }
-    // The slices' sums are added up in order, one output channel at a time, as workgroup memory is small.
-    for (var t = 0u; t < PARAM_TILE; t++) {
-        for (var k = 0u; k < 9u; k++) {
-            parts[k][slice][lane] = sums[0][k / 3u][k % 3u];
-        }
-        parts[9][slice][lane] = bias_sums[0];
-        workgroupBarrier();
-        for (var e = local; e < 10u * C_LANES; e += C_LANES * SLICES) {
-            var sum = 0.0;
-            for (var s = 0u; s < SLICES; s++) {
-                sum += parts[e / C_LANES][s][e % C_LANES];
-            }
-            store_gradient(o0 + t, group.x * C_LANES + e % C_LANES, e / C_LANES, sum);
-        }
-        workgroupBarrier();
-        for (var next = 1u; next < PARAM_TILE; next++) {
-            sums[next - 1u] = sums[next];
-            bias_sums[next - 1u] = bias_sums[next];
-        }
-    }
+    add_slices(o, group.x * C_LANES, local, w0, b.x);
+    add_slices(o + 1u, group.x * C_LANES, local, w1, b.y);
+    add_slices(o + 2u, group.x * C_LANES, local, w2, b.z);
+    add_slices(o + 3u, group.x * C_LANES, local, w3, b.w);
 }
 
-// Tap k of the weight's gradient; k = 9 is the bias's.
-fn store_gradient(o: u32, c: u32, k: u32, value: f32) {
-    if (o < OUT_CHANNELS && c < CHANNELS && k < 9u) {
-        d_weight[(o * CHANNELS + c) * 9u + k] = value;
+// The slices' sums for one output channel: nine taps and the bias. Slices lie side by side, one channel after another.
+var<workgroup> parts: array<f32, 10u * C_LANES * SLICES>;
+
+fn add_slices(o: u32, first_c: u32, local: u32, w: Kernel, b: f32) {
+    const STEP = C_LANES * SLICES;
+    parts[local] = w.r0.x;
+    parts[local + STEP] = w.r0.y;
+    parts[local + 2u * STEP] = w.r0.z;
+    parts[local + 3u * STEP] = w.r1.x;
+    parts[local + 4u * STEP] = w.r1.y;
+    parts[local + 5u * STEP] = w.r1.z;
+    parts[local + 6u * STEP] = w.r2.x;
+    parts[local + 7u * STEP] = w.r2.y;
+    parts[local + 8u * STEP] = w.r2.z;
+    parts[local + 9u * STEP] = b;
+    workgroupBarrier();
+    if (local < 10u * C_LANES) {
+        let tap = local / C_LANES;
+        let lane = local % C_LANES;
+        var sum = 0.0;
+        for (var slice = 0u; slice < SLICES; slice++) {
+            sum += parts[tap * STEP + slice * C_LANES + lane];
+        }
+        let c = first_c + lane;
+        if (tap < 9u && c < CHANNELS && o < OUT_CHANNELS) {
+            d_weight[(o * CHANNELS + c) * 9u + tap] = sum;
+        }
+        if (tap == 9u && c == 0u && o < OUT_CHANNELS) {
+            d_bias[o] = sum;
+        }
     }
-    if (o < OUT_CHANNELS && c == 0u && k == 9u) {
-        d_bias[o] = value;
-    }
+    workgroupBarrier();
 }

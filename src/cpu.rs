@@ -124,9 +124,10 @@ impl<'a> CpuEngine<'a> {
         if let Some(first) = together.first() {
             fused::cpu::forward(&self.input[..count * first.input_len()], layers.collect());
         }
+        let training = self.work == Work::Train;
         let mut from = together.len().checked_sub(1);
         for (index, stage) in self.stages.iter().enumerate().skip(together.len()) {
-            if stage.op.training_only() && self.work == Work::Evaluate {
+            if stage.op.training_only() && !training {
                 continue;
             }
             let (before, after) = self.tensors.split_at_mut(index);
@@ -137,6 +138,7 @@ impl<'a> CpuEngine<'a> {
                 params: &params(stage),
                 y: &mut tensors.y[..count * stage.op.output_len()],
                 saved: &mut tensors.saved[..count * stage.op.saved_len()],
+                training,
                 step,
             });
             from = Some(index);

@@ -209,8 +209,8 @@ impl Model {
         arena
     }
 
-    /// The ops that the layers become, in order. `fuse` lets a 3x3 convolution, ReLU and 2x2 pooling in a row become one;
-    /// `seed` keys the dropout masks.
+    /// The ops that the layers become, in order. `fuse` lets a 3x3 convolution, ReLU and 2x2 pooling in a row become one, and dropout
+    /// and the linear layer after it; `seed` keys the dropout masks.
     pub fn stages(&self, fuse: bool, seed: u64) -> Vec<Stage> {
         let mut stages = Vec::new();
         let mut index = 0;
@@ -256,7 +256,11 @@ impl Model {
                 (1, Some(Box::new(ops::maxpool2d::MaxPool2d { channels, height, width, size })))
             }
             [Layer::Relu, ..] => (1, Some(Box::new(ops::relu::Relu { len }))),
-            [Layer::Linear { out }, ..] => (1, Some(Box::new(ops::linear::Linear { inputs: len, outputs: out }))),
+            [Layer::Dropout { p }, Layer::Linear { out }, ..] if fuse && p > 0.0 => {
+                let dropout = Some(ops::dropout::Dropout::new(len, p, seed, index as u32));
+                (2, Some(Box::new(ops::linear::Linear { inputs: len, outputs: out, dropout })))
+            }
+            [Layer::Linear { out }, ..] => (1, Some(Box::new(ops::linear::Linear::new(len, out)))),
             [Layer::Dropout { p }, ..] if p > 0.0 => {
                 (1, Some(Box::new(ops::dropout::Dropout::new(len, p, seed, index as u32))))
             }

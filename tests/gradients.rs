@@ -246,7 +246,7 @@ fn linear_backward_is_the_gradient() {
     // N, inputs, outputs: one element; more outputs and more inputs than one task takes, with a remainder
     for (case, (n, inputs, outputs)) in [(1, 1, 1), (3, 5, 7), (2, 3, 65), (2, 259, 2), (5, 17, 10)].into_iter().enumerate()
     {
-        let op = Linear { inputs, outputs };
+        let op = Linear::new(inputs, outputs);
         let stream = 300 + 10 * case as u32;
         let (x, weight) = (draw(stream, n * inputs), draw(stream + 1, outputs * inputs));
         let (bias, d_y) = (draw(stream + 2, outputs), draw(stream + 3, n * outputs));

@@ -185,8 +185,7 @@ fn a_3x3_convolution_relu_and_2x2_pooling_in_a_row_become_one_op() {
         ("conv2d_relu_maxpool2d", 0..3, 0..2),
         ("conv2d_relu_maxpool2d", 3..6, 2..4),
         ("linear", 7..8, 4..6),
-        ("dropout", 8..9, 6..6),
-        ("linear", 9..10, 6..8),
+        ("linear", 8..10, 6..8),
     ];
     assert_eq!(fused, expected);
 

@@ -9,7 +9,7 @@ use mnist_wgpu::parity::affine::{self, Affine, Mirror, Terms};
 use mnist_wgpu::parity::selftest::{Check, Failure};
 use mnist_wgpu::parity::{Fault, Gpu, Mismatch};
 
-const OP: Linear = Linear { inputs: 65, outputs: 9 };
+const OP: Linear = Linear::new(65, 9);
 
 /// What a wrong driver might make of `linear`.
 #[derive(Clone, Copy, Debug)]

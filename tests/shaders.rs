@@ -377,7 +377,7 @@ fn an_op_reports_a_batch_that_is_too_large_for_it() {
     let n = 65_536;
     let (x, y, saved) = (zeros(&context, "x", n), zeros(&context, "y", n), zeros(&context, "saved", 0));
     let params = [zeros(&context, "weight", 1), zeros(&context, "bias", 1)];
-    let tensors = mnist_wgpu::ops::ForwardTensors { n, x: &x, params: &params, y: &y, saved: &saved };
+    let tensors = mnist_wgpu::ops::ForwardTensors { n, training: true, x: &x, params: &params, y: &y, saved: &saved };
     let error = conv.plan_forward(&mut Planner::new(&context), &tensors).expect_err("more than 65,535 samples");
     assert_names(&error, &["conv2d", "forward", "along z", "smaller batch"]);
 }

@@ -56,13 +56,14 @@ impl Network {
 
     /// Appends the forward pass and returns the logits.
     pub fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
+        let training = work == Work::Train;
         let mut x = &self.input;
         for (index, stage) in self.stages.iter().enumerate() {
-            if stage.op.training_only() && work == Work::Evaluate {
+            if stage.op.training_only() && !training {
                 continue;
             }
             let (y, saved, params) = (&self.outputs[index], &self.saved[index], &self.parameters[stage.parameters.clone()]);
-            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, x, params, y, saved })?;
+            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, training, x, params, y, saved })?;
             x = y;
         }
         Ok(x)

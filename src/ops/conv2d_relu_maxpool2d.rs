@@ -51,9 +51,9 @@ impl Conv2dReluMaxPool2d {
         self.out * self.fan_in()
     }
 
-    /// Words in which forward keeps a sample's winners, `PACKED` of them in each.
+    /// Words in which the GPU's forward pass keeps a sample's winners, a byte for each of `TILE` channels.
     fn winner_words(&self) -> usize {
-        self.out.div_ceil(SHADER.constant("PACKED") as usize) * self.windows()
+        self.out.div_ceil(SHADER.constant("TILE") as usize) * self.windows()
     }
 
     fn constants(&self, n: usize) -> [(&'static str, f64); 6] {
@@ -106,13 +106,12 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let tiles = self.tiles();
-        let tile = |name| SHADER.tile(&tiles, name);
+        let tile = |name| SHADER.constant(name) as usize;
         let (ph, pw) = self.pooled();
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &tiles,
+            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.input_len()),
@@ -146,7 +145,7 @@ impl Op for Conv2dReluMaxPool2d {
             ],
             invocations: [
                 self.channels.div_ceil(tile("C_LANES")) * tile("C_LANES") * tile("SLICES"),
-                self.out.div_ceil(tile("PARAM_TILE")),
+                self.out.div_ceil(tile("TILE")),
                 1,
             ],
             flops: t.n as u64 * self.flops(),
@@ -157,10 +156,10 @@ impl Op for Conv2dReluMaxPool2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_input",
-            tiles: &tiles,
+            tiles: &[],
             constants,
             buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())],
-            invocations: [t.n * (ph + 1) * (pw + 1).div_ceil(tile("PATCHES")), self.channels.div_ceil(tile("TILE")), 1],
+            invocations: [t.n * (ph + 1) * (pw + 1).div_ceil(tile("WINDOWS")), self.channels.div_ceil(tile("TILE")), 1],
             flops: t.n as u64 * self.flops(),
         })
     }

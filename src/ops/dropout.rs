@@ -37,6 +37,12 @@ impl Dropout {
         1.0 / (1.0 - self.p)
     }
 
+    /// What a shader has to know of it.
+    pub fn constants(&self) -> [(&'static str, f64); 3] {
+        let (key, threshold) = (f64::from(self.key), f64::from(self.threshold()));
+        [("KEY", key), ("THRESHOLD", threshold), ("SCALE", f64::from(self.scale()))]
+    }
+
     /// `y = x * mask`; the backward pass is the same product with the gradient.
     fn plan(&self, planner: &mut Planner, n: usize, x: &Tensor, y: &Tensor) -> Result<(), GpuError> {
         let total = n * self.len;
@@ -44,12 +50,7 @@ impl Dropout {
             shader: &SHADER,
             entry: "apply",
             tiles: &[],
-            constants: &[
-                ("LENGTH", total as f64),
-                ("KEY", f64::from(self.key)),
-                ("THRESHOLD", f64::from(self.threshold())),
-                ("SCALE", f64::from(self.scale())),
-            ],
+            constants: &[&[("LENGTH", total as f64)][..], &self.constants()].concat(),
             buffers: &[("x", x, total), ("y", y, total)],
             invocations: strided(total),
             flops: 0,
@@ -83,12 +84,14 @@ impl Op for Dropout {
     }
 
     fn forward(&self, s: ForwardSlices) {
-        cpu::apply(self, s.step, s.x, s.y);
+        s.y.copy_from_slice(s.x);
+        cpu::apply(self, s.step, s.y);
     }
 
     fn backward(&self, s: BackwardSlices) {
         if let Some(d_x) = s.d_x {
-            cpu::apply(self, s.step, s.d_y, d_x);
+            d_x.copy_from_slice(s.d_y);
+            cpu::apply(self, s.step, d_x);
         }
     }
 }
@@ -112,14 +115,14 @@ pub mod cpu {
         hash(index ^ hash(step.wrapping_add(op.key))) >= op.threshold()
     }
 
-    /// `y = x * scale` where kept, else 0
-    pub fn apply<T: Real>(op: &Dropout, step: u32, x: &[T], y: &mut [T]) {
+    /// `x = x * scale` where kept, else 0
+    pub fn apply<T: Real>(op: &Dropout, step: u32, x: &mut [T]) {
         let scale = T::of(f64::from(op.scale()));
         widest(
             #[inline(always)]
             || {
-                for (i, (y, &x)) in (0..).zip(y.iter_mut().zip(x)) {
-                    *y = if keep(op, step, i) { x * scale } else { T::zero() };
+                for (i, x) in (0..).zip(x) {
+                    *x = if keep(op, step, i) { *x * scale } else { T::zero() };
                 }
             },
         );

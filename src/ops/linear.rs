@@ -1,9 +1,11 @@
-//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it.
+//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it, and the dropout of its input that may come before it.
 
+use super::dropout::{self, Dropout};
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader};
 use crate::shader;
+use std::borrow::Cow;
 
 pub const SHADER: Shader = shader!("linear");
 
@@ -12,11 +14,31 @@ pub const SHADER: Shader = shader!("linear");
 pub struct Linear {
     pub inputs: usize,
     pub outputs: usize,
+    /// Of the input, in training.
+    pub dropout: Option<Dropout>,
 }
 
 impl Linear {
-    fn constants(&self, n: usize) -> [(&'static str, f64); 3] {
-        [("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)]
+    /// The layer by itself.
+    pub const fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, dropout: None }
+    }
+
+    fn constants(&self, n: usize, training: bool) -> Vec<(&'static str, f64)> {
+        let mut constants = vec![("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)];
+        if let Some(dropout) = self.dropout.as_ref().filter(|_| training) {
+            constants.extend(dropout.constants());
+        }
+        constants
+    }
+
+    /// The input `x` (N, K) after dropout in training step `step`.
+    fn dropped<'a>(&self, x: &'a [f32], step: u32) -> Cow<'a, [f32]> {
+        let mut x = Cow::Borrowed(x);
+        if let Some(dropout) = &self.dropout {
+            dropout::cpu::apply(dropout, step, x.to_mut());
+        }
+        x
     }
 }
 
@@ -43,14 +65,14 @@ impl Op for Linear {
             shader: &SHADER,
             entry: "forward",
             tiles: &[],
-            constants: &self.constants(t.n),
+            constants: &self.constants(t.n, t.training),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
                 ("weight", &t.params[0], self.outputs * self.inputs),
                 ("bias", &t.params[1], self.outputs),
                 ("y", t.y, t.n * self.outputs),
             ],
-            invocations: [self.outputs.div_ceil(tile("OUTS")) * tile("GROUP"), t.n.div_ceil(tile("SAMPLES")), 1],
+            invocations: [self.outputs.div_ceil(tile("BLOCK")) * tile("GROUP"), t.n.div_ceil(tile("BLOCK")), 1],
             flops: t.n as u64 * self.flops(),
         })
     }
@@ -78,7 +100,7 @@ impl Op for Linear {
             shader: &SHADER,
             entry,
             tiles: &[],
-            constants: &self.constants(t.n),
+            constants: &self.constants(t.n, true),
             buffers: &buffers,
             invocations: [columns, blocks, 1],
             flops: passes * t.n as u64 * self.flops(),
@@ -86,17 +108,22 @@ impl Op for Linear {
     }
 
     fn forward(&self, s: ForwardSlices) {
-        cpu::forward(self, s.x, s.params[0], s.params[1], s.y);
+        let x = if s.training { self.dropped(s.x, s.step) } else { Cow::Borrowed(s.x) };
+        cpu::forward(self, &x, s.params[0], s.params[1], s.y);
     }
 
     fn backward(&self, s: BackwardSlices) {
         let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
+        let x = self.dropped(s.x, s.step);
         // Together: the threads wait for each other once instead of twice.
         rayon::join(
-            || cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias),
+            || cpu::backward_params(self, &x, s.d_y, d_weight, d_bias),
             || {
                 if let Some(d_x) = s.d_x {
                     cpu::backward_input(self, s.params[0], s.d_y, d_x);
+                    if let Some(dropout) = &self.dropout {
+                        dropout::cpu::apply(dropout, s.step, d_x);
+                    }
                 }
             },
         );

@@ -75,6 +75,8 @@ pub fn samples_per_task(n: usize) -> usize {
 /// What an op reads and writes on the GPU in a forward pass over a batch of `n` samples.
 pub struct ForwardTensors<'a> {
     pub n: usize,
+    /// Training, not evaluation: whether dropout drops anything.
+    pub training: bool,
     /// (N, `input_len`)
     pub x: &'a Tensor,
     /// Weight and bias, or nothing.
@@ -104,6 +106,7 @@ pub struct ForwardSlices<'a> {
     pub params: &'a [&'a [f32]],
     pub y: &'a mut [f32],
     pub saved: &'a mut [u32],
+    pub training: bool,
     /// Training steps so far: the dropout counter.
     pub step: u32,
 }

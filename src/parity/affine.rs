@@ -40,7 +40,7 @@ pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
 /// The least that runs every entry point.
 pub fn smallest(gpus: &[Gpu]) -> Verdict {
     let conv = check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1 })?;
-    Ok([conv, check(gpus, 2, &Linear { inputs: 3, outputs: 2 })?].concat())
+    Ok([conv, check(gpus, 2, &Linear::new(3, 2))?].concat())
 }
 
 /// The results of an op in f64.

@@ -236,23 +236,23 @@ fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winn
 pub fn unpack_winners(op: &Conv2dReluMaxPool2d, n: usize, words: &[u32]) -> Vec<u8> {
     let winner = |i: usize| {
         let (sample, o, window) = (i / op.windows() / op.out, i / op.windows() % op.out, i % op.windows());
-        let word = words[(sample * op.out.div_ceil(8) + o / 8) * op.windows() + window];
-        (word >> (4 * (o % 8))) as u8 & 15
+        let word = words[(sample * op.out.div_ceil(4) + o / 4) * op.windows() + window];
+        word.to_le_bytes()[o % 4]
     };
     (0..n * op.out * op.windows()).map(winner).collect()
 }
 
 /// `winner` (N, O, PH, PW) as the kernel packs it; junk where the last word has no channels.
 pub fn pack_winners(op: &Conv2dReluMaxPool2d, winner: &[u8]) -> Vec<u32> {
-    let (windows, groups) = (op.windows(), op.out.div_ceil(8));
+    let (windows, groups) = (op.windows(), op.out.div_ceil(4));
     let n = winner.len() / op.out / windows;
     let word = |i: usize| {
         let (sample, group, window) = (i / windows / groups, i / windows % groups, i % windows);
-        let channel = |k: usize| match group * 8 + k {
+        let channel = |k: usize| match group * 4 + k {
             o if o < op.out => winner[(sample * op.out + o) * windows + window],
             _ => 2,
         };
-        (0..8).map(|k| u32::from(channel(k)) << (4 * k)).sum()
+        u32::from_le_bytes([0, 1, 2, 3].map(channel))
     };
     (0..n * groups * windows).map(word).collect()
 }

@@ -104,7 +104,7 @@ impl Gpu {
         let (y_len, saved_len) = (n * op.output_len(), n * op.kept_len());
         let (y, saved) = (self.output("y", y_len)?, self.output("winner", saved_len)?);
         let params = self.inputs("parameter", params)?;
-        let tensors = ForwardTensors { n, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };
+        let tensors = ForwardTensors { n, training: true, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };
         self.run(Batch { step, ..Batch::default() }, |planner| op.plan_forward(planner, &tensors))?;
         Ok((self.read(&y, y_len)?, self.read(&saved, saved_len)?))
     }

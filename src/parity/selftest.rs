@@ -71,7 +71,7 @@ pub fn checks() -> Vec<Check> {
         }),
     ];
     for (n, inputs, outputs) in [(N, 1600, 128), (N, 128, 10), (5, 65, 9), (3, 63, 7)] {
-        let run = move |gpus: &[Gpu]| affine::check(gpus, n, &Linear { inputs, outputs });
+        let run = move |gpus: &[Gpu]| affine::check(gpus, n, &Linear::new(inputs, outputs));
         checks.push(Check::new("linear", format!("{n} x {inputs} -> {outputs}"), run));
     }
     for (n, [channels, height, width, out, kernel, padding]) in [(3, [2, 7, 5, 3, 3, 1]), (2, [3, 11, 13, 5, 5, 2])] {

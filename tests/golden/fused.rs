@@ -72,7 +72,7 @@ fn on_gpu(gpu: &Gpu, op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
     let (d_y, d_x) = (&gpu.tensor(&t.d_y), &gpu.unwritten(t.x.len()));
     let d_params = [gpu.unwritten(t.weight.len()), gpu.unwritten(t.bias.len())];
     gpu.run("fused", |planner| {
-        op.plan_forward(planner, &ForwardTensors { n: t.n, x, params: &params, y, saved })?;
+        op.plan_forward(planner, &ForwardTensors { n: t.n, training: true, x, params: &params, y, saved })?;
         let backward = BackwardTensors { n: t.n, x, params: &params, saved, d_y, d_x: Some(d_x), d_params: &d_params };
         op.plan_backward(planner, &backward)
     });

@@ -81,7 +81,7 @@ impl Case {
         let params: Vec<&[f32]> = self.params.iter().map(Vec::as_slice).collect();
         let mut saved = vec![u32::MAX; self.n * op.saved_len()];
         let mut y = vec![SENTINEL; self.y.want.len()];
-        op.forward(ForwardSlices { x: &self.x, params: &params, y: &mut y, saved: &mut saved, step: 0 });
+        op.forward(ForwardSlices { x: &self.x, params: &params, y: &mut y, saved: &mut saved, training: true, step: 0 });
         self.y.compare("CPU", &y);
 
         let mut d_x = vec![SENTINEL; self.x.len()];
@@ -107,7 +107,7 @@ impl Case {
         let (d_y, d_x) = (gpu.tensor(&self.d_y), gpu.unwritten(self.x.len()));
         let d_params: Vec<Tensor> = self.params.iter().map(|p| gpu.unwritten(p.len())).collect();
         gpu.run(&self.name, |planner| {
-            op.plan_forward(planner, &ForwardTensors { n: self.n, x: &x, params: &params, y: &y, saved: &saved })?;
+            op.plan_forward(planner, &ForwardTensors { n: self.n, training: true, x: &x, params: &params, y: &y, saved: &saved })?;
             op.plan_backward(
                 planner,
                 &BackwardTensors {
@@ -213,7 +213,7 @@ fn linear_meets_pytorch() {
     with_gpus(|gpus| {
         cases("linear", 3, |golden, name, sizes| {
             let &[n, inputs, outputs] = sizes else { panic!("{name}: {sizes:?}") };
-            let op = Linear { inputs, outputs };
+            let op = Linear::new(inputs, outputs);
             let mut case = Case::read(golden, name, n, [inputs + 1, outputs, n]);
             let run = |of: fn(&[f32]) -> Vec<f64>| {
                 let (x, weight, bias, d_y) = (of(&case.x), of(&case.params[0]), of(&case.params[1]), of(&case.d_y));

@@ -82,7 +82,7 @@ fn linear_agrees_with_its_mirror_at_odd_and_prime_sizes() {
         (31, 132, 33),
     ];
     for (n, inputs, outputs) in cases {
-        check(&gpus, n, &Linear { inputs, outputs });
+        check(&gpus, n, &Linear::new(inputs, outputs));
     }
 }
 
@@ -90,7 +90,7 @@ fn linear_agrees_with_its_mirror_at_odd_and_prime_sizes() {
 fn linear_agrees_with_its_mirror_at_the_networks_sizes() {
     let gpus = gpus();
     for (inputs, outputs) in [(1600, 128), (128, 10)] {
-        check(&gpus, 32, &Linear { inputs, outputs });
-        check(&gpus, 1, &Linear { inputs, outputs });
+        check(&gpus, 32, &Linear::new(inputs, outputs));
+        check(&gpus, 1, &Linear::new(inputs, outputs));
     }
 }
