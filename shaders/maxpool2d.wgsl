@@ -11,7 +11,11 @@ override SIZE: u32 = 2u;
 @group(0) @binding(3) var<storage, read> d_y: array<f32>;            // (PLANES, PH, PW)
 @group(0) @binding(4) var<storage, read_write> d_x: array<f32>;      // (PLANES, H, W)
 
-// y = max over the window; winner is where in the plane it was. `>` keeps the first of equal values, as PyTorch does.
+// By the bits, since WGSL lets a compiler assume that comparisons meet no NaN.
+fn is_nan(value: f32) -> bool { return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u; }
+
+// y = max over the window; winner is where in the plane it was. `>` keeps the first of equal values, and a NaN wins, as in
+// PyTorch.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let pooled_w = WIDTH / SIZE;
@@ -27,7 +31,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
             for (var column = 0u; column < SIZE; column++) {
                 let at = corner + row * WIDTH + column;
                 let value = x[plane * HEIGHT * WIDTH + at];
-                if (value > most) {
+                if (value > most || is_nan(value)) {
                     most = value;
                     best = at;
                 }

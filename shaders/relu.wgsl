@@ -9,11 +9,14 @@ const WORKGROUP: u32 = 256u;
 @group(0) @binding(2) var<storage, read> d_y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> d_x: array<f32>;
 
-// y = max(x, 0). A comparison, not max(): that way a NaN stays one where the device keeps NaNs, and -0 becomes 0 on every device.
+// By the bits, since WGSL lets a compiler assume that comparisons meet no NaN.
+fn is_nan(value: f32) -> bool { return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u; }
+
+// y = max(x, 0). A NaN stays one, so that it reaches the loss, and -0 becomes 0.
 @compute @workgroup_size(WORKGROUP)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     for (var i = id.x; i < LENGTH; i += groups.x * WORKGROUP) {
-        y[i] = select(x[i], 0.0, x[i] <= 0.0);
+        y[i] = select(x[i], 0.0, x[i] <= 0.0 && !is_nan(x[i]));
     }
 }
 

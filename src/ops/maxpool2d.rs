@@ -1,6 +1,7 @@
 //! Max pooling over windows that do not overlap; rows and columns that fill no whole window are left out.
 //!
-//! Tie rule, as PyTorch's: of equal values the first in row-major order wins, and receives the whole gradient.
+//! Tie rule, as PyTorch's: of equal values the first in row-major order wins, and receives the whole gradient. A NaN wins over
+//! everything, so that it reaches the loss.
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::{Dispatch, in_turns};
@@ -109,7 +110,7 @@ pub mod cpu {
                 let mut best = corner;
                 for row in 0..op.size {
                     for at in corner + row * op.width..corner + row * op.width + op.size {
-                        if x[at] > x[best] {
+                        if x[at] > x[best] || x[at].is_nan() {
                             best = at;
                         }
                     }

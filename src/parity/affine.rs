@@ -2,8 +2,11 @@
 
 use super::compare::{exact, f64s, magnitudes};
 use super::{Compared, Gpu, KINDS, Verdict, on_each};
-use crate::ops::{Op, conv2d, conv2d::Conv2d, linear, linear::Linear};
+use crate::ops::{Op, conv2d, conv2d::Conv2d, dropout, dropout::Dropout, linear, linear::Linear};
 use std::fmt::Debug;
+
+/// The training step whose dropout mask is drawn.
+const STEP: u32 = 3;
 
 /// Forward and all gradients of `op` over `n` samples, for all kinds of input.
 pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
@@ -18,9 +21,9 @@ pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
         let terms = op.terms(n);
         let case = format!("{op:?}, batch {n}, {kind:?}");
         all.extend(on_each(gpus, &case, |gpu| {
-            let (y, _) = gpu.forward(op, n, &x, &[&weight, &bias], 0)?;
+            let (y, _) = gpu.forward(op, n, &x, &[&weight, &bias], STEP)?;
             let y = kind.compare("y", &y, &want.y, &magnitude.y, terms.y)?;
-            let got = gpu.backward(op, &x, &[&weight, &bias], &[], &d_y, 0)?;
+            let got = gpu.backward(op, &x, &[&weight, &bias], &[], &d_y, STEP)?;
             let (d_weight, d_bias) = (&got.d_params[0], &got.d_params[1]);
             let compared: Vec<Compared> = vec![
                 y,
@@ -28,7 +31,7 @@ pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
                 kind.compare("d_weight", d_weight, &want.d_weight, &magnitude.d_weight, terms.d_params)?,
                 kind.compare("d_bias", d_bias, &want.d_bias, &magnitude.d_bias, terms.d_params)?,
             ];
-            let alone = gpu.backward_params(op, &x, &[&weight, &bias], &[], &d_y)?;
+            let alone = gpu.backward_params(op, &x, &[&weight, &bias], &[], &d_y, STEP)?;
             exact("d_weight without d_x", &alone[0], d_weight)?;
             exact("d_bias without d_x", &alone[1], d_bias)?;
             Ok(compared)
@@ -40,7 +43,12 @@ pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
 /// The least that runs every entry point.
 pub fn smallest(gpus: &[Gpu]) -> Verdict {
     let conv = check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1 })?;
-    Ok([conv, check(gpus, 2, &Linear::new(3, 2))?].concat())
+    Ok([conv, check(gpus, 2, &Linear::new(3, 2))?, check(gpus, 2, &with_dropout(3, 2, 0.5))?].concat())
+}
+
+/// A linear layer of dropped inputs. Where `1 / (1 - p)` is a power of two, small integers stay exact.
+pub fn with_dropout(inputs: usize, outputs: usize, p: f32) -> Linear {
+    Linear { dropout: Some(Dropout::new(inputs, p, 42, 8)), ..Linear::new(inputs, outputs) }
 }
 
 /// The results of an op in f64.
@@ -108,14 +116,20 @@ impl Affine for Linear {
     }
 
     fn terms(&self, n: usize) -> Terms {
-        Terms { y: self.inputs + 1, d_x: self.outputs, d_params: n }
+        // The product with dropout's scale rounds once more.
+        let scaled = usize::from(self.dropout.is_some());
+        Terms { y: self.inputs + 1 + scaled, d_x: self.outputs + scaled, d_params: n + scaled }
     }
 
     fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror {
         let mut m = Mirror::unwritten(x, weight, bias, d_y);
-        linear::cpu::forward(self, x, weight, bias, &mut m.y);
+        let drop = |values: &mut [f64]| self.dropout.iter().for_each(|dropout| dropout::cpu::apply(dropout, STEP, values));
+        let mut x = x.to_vec();
+        drop(&mut x);
+        linear::cpu::forward(self, &x, weight, bias, &mut m.y);
         linear::cpu::backward_input(self, weight, d_y, &mut m.d_x);
-        linear::cpu::backward_params(self, x, d_y, &mut m.d_weight, &mut m.d_bias);
+        drop(&mut m.d_x);
+        linear::cpu::backward_params(self, &x, d_y, &mut m.d_weight, &mut m.d_bias);
         m
     }
 }

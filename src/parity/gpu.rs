@@ -132,8 +132,9 @@ impl Gpu {
         params: &[&[f32]],
         saved: &[u32],
         d_y: &[f32],
+        step: u32,
     ) -> Result<Vec<Vec<f32>>, Fault> {
-        self.plan_backward(op, x, params, saved, d_y, 0, None)
+        self.plan_backward(op, x, params, saved, d_y, step, None)
     }
 
     #[allow(clippy::too_many_arguments)] // what a backward pass takes

@@ -74,6 +74,9 @@ pub fn checks() -> Vec<Check> {
         let run = move |gpus: &[Gpu]| affine::check(gpus, n, &Linear::new(inputs, outputs));
         checks.push(Check::new("linear", format!("{n} x {inputs} -> {outputs}"), run));
     }
+    checks.push(Check::new("linear", format!("{N} x 128 -> 10, inputs dropped"), |gpus| {
+        affine::check(gpus, N, &affine::with_dropout(128, 10, 0.5))
+    }));
     for (n, [channels, height, width, out, kernel, padding]) in [(3, [2, 7, 5, 3, 3, 1]), (2, [3, 11, 13, 5, 5, 2])] {
         let op = Conv2d { channels, height, width, out, kernel, padding };
         let case = format!("{n} x ({channels}, {height}, {width}) -> {out}, kernel {kernel}, padding {padding}");

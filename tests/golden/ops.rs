@@ -107,7 +107,10 @@ impl Case {
         let (d_y, d_x) = (gpu.tensor(&self.d_y), gpu.unwritten(self.x.len()));
         let d_params: Vec<Tensor> = self.params.iter().map(|p| gpu.unwritten(p.len())).collect();
         gpu.run(&self.name, |planner| {
-            op.plan_forward(planner, &ForwardTensors { n: self.n, training: true, x: &x, params: &params, y: &y, saved: &saved })?;
+            op.plan_forward(
+                planner,
+                &ForwardTensors { n: self.n, training: true, x: &x, params: &params, y: &y, saved: &saved },
+            )?;
             op.plan_backward(
                 planner,
                 &BackwardTensors {

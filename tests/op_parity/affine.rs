@@ -2,7 +2,7 @@
 
 use crate::{demand, gpus};
 use mnist_wgpu::ops::{conv2d::Conv2d, linear::Linear};
-use mnist_wgpu::parity::affine::Affine;
+use mnist_wgpu::parity::affine::{Affine, with_dropout};
 use mnist_wgpu::parity::{Gpu, affine};
 
 fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + std::fmt::Debug)) {
@@ -83,6 +83,16 @@ fn linear_agrees_with_its_mirror_at_odd_and_prime_sizes() {
     ];
     for (n, inputs, outputs) in cases {
         check(&gpus, n, &Linear::new(inputs, outputs));
+    }
+}
+
+#[test]
+fn linear_agrees_with_its_mirror_where_inputs_are_dropped() {
+    let gpus = gpus();
+    for (n, inputs, outputs, p) in
+        [(1, 1, 1, 0.5), (5, 65, 9, 0.75), (67, 13, 11, 0.5), (9, 257, 17, 0.875), (32, 128, 10, 0.5)]
+    {
+        check(&gpus, n, &with_dropout(inputs, outputs, p));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::common::exact;
 use crate::{demand, gpus};
-use mnist_wgpu::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD};
+use mnist_wgpu::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD, cpu};
 use mnist_wgpu::parity::fused::{self, Inputs, pack_winners};
 use mnist_wgpu::parity::{Gpu, Kind};
 
@@ -90,6 +90,32 @@ fn of_equal_values_in_a_window_the_first_wins() {
     }
 }
 
+/// Each of a window's inputs and taps enters one of its four outputs at least.
+#[test]
+fn a_nan_anywhere_in_a_windows_field_or_kernel_reaches_its_output() {
+    let (n, op) = fused(1, [1, 4, 4, 1, 0]);
+    let gpus = gpus();
+    let inputs = || Inputs::draw(n, op.clone(), Kind::Even);
+    let mut poisoned = vec![];
+    for (part, len) in [(0, 16), (1, 9), (2, 1)] {
+        for place in 0..len {
+            let mut inputs = inputs();
+            [&mut inputs.x, &mut inputs.weight, &mut inputs.bias][part][place] = f32::NAN;
+            poisoned.push((inputs, part, place));
+        }
+    }
+    for (inputs, part, place) in &poisoned {
+        let (mut y, mut winner) = ([0.0], [0]);
+        let (weight, bias) = (&inputs.weight, &inputs.bias);
+        cpu::forward(&inputs.x, vec![cpu::Forward { op: &op, weight, bias, y: &mut y, winner: &mut winner }]);
+        assert!(y[0].is_nan(), "CPU: part {part}, place {place}: {y:?}");
+        for gpu in &gpus {
+            let (y, _) = inputs.forward(gpu).expect("it runs");
+            assert!(y[0].is_nan(), "{gpu}: part {part}, place {place}: {y:?}");
+        }
+    }
+}
+
 /// The first op of a network is asked for no gradient of its input.
 #[test]
 fn without_d_x_the_gradients_of_the_parameters_are_the_same() {
@@ -100,7 +126,7 @@ fn without_d_x_the_gradients_of_the_parameters_are_the_same() {
         let want = inputs.backward(&gpu, &winner, &inputs.d_y).expect("it runs").d_params;
         let words = pack_winners(&inputs.op, &winner);
         let got = gpu
-            .backward_params(&inputs.op, &inputs.x, &[&inputs.weight, &inputs.bias], &words, &inputs.d_y)
+            .backward_params(&inputs.op, &inputs.x, &[&inputs.weight, &inputs.bias], &words, &inputs.d_y, 0)
             .expect("it runs");
         exact("gradients", &got, &want).expect("the same kernels ran");
     }

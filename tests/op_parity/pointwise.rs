@@ -4,7 +4,8 @@ use crate::common::hash;
 use crate::{demand, gpus};
 use mnist_wgpu::gpu::Batch;
 use mnist_wgpu::ops::dropout::{self, Dropout};
-use mnist_wgpu::ops::maxpool2d::MaxPool2d;
+use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
+use mnist_wgpu::ops::relu::Relu;
 use mnist_wgpu::parity::pointwise::{check_dropout, check_gather, check_maxpool2d, check_relu};
 
 /// More elements than a dispatch of `gpu::plan::strided` has invocations, so that its loops take a second turn.
@@ -44,6 +45,27 @@ fn of_equal_values_in_a_pooling_window_the_first_wins() {
     for gpu in gpus() {
         let (y, winner) = gpu.forward(&op, 1, &[-1.0, -1.0, 0.0, 3.0, -1.0, -1.0, 3.0, 3.0], &[], 0).expect("it runs");
         assert_eq!((y, winner), (vec![-1.0, 3.0], vec![0, 3]), "{gpu}");
+    }
+}
+
+#[test]
+fn a_nan_passes_relu_and_wins_its_pooling_window() {
+    let (relu, pool) = (Relu { len: 4 }, MaxPool2d { channels: 1, height: 2, width: 2, size: 2 });
+    for place in 0..4 {
+        for nan in [f32::NAN, -f32::NAN] {
+            let mut x = [f32::NEG_INFINITY, -1.0, f32::INFINITY, 3.0];
+            x[place] = nan;
+            let (mut y, mut winner) = ([0.0], [0]);
+            maxpool2d::cpu::forward(&pool, &x, &mut y, &mut winner);
+            assert!(y[0].is_nan() && winner == [place as u32], "CPU: place {place}: {y:?}, {winner:?}");
+            for gpu in gpus() {
+                let (y, _) = gpu.forward(&relu, 1, &x, &[], 0).expect("it runs");
+                let nans: Vec<usize> = (0..4).filter(|&i| y[i].is_nan()).collect();
+                assert_eq!(nans, [place], "{gpu}: {y:?}");
+                let (y, winner) = gpu.forward(&pool, 1, &x, &[], 0).expect("it runs");
+                assert!(y[0].is_nan() && winner == [place as u32], "{gpu}: place {place}: {y:?}, {winner:?}");
+            }
+        }
     }
 }
 

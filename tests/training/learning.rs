@@ -7,7 +7,7 @@ use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::{Set, Settings, State};
 use mnist_wgpu::metrics::{BatchMetrics, Totals};
 use mnist_wgpu::ops::sgd::Sgd;
-use mnist_wgpu::train::{EpochReport, Observer, Options, Position, fit};
+use mnist_wgpu::train::{EpochReport, Observer, Options, Position, TrainError, fit};
 use std::error::Error;
 use std::time::Duration;
 
@@ -101,6 +101,37 @@ fn every_gpu_learns_digits_it_has_not_seen() {
     let data = digits(3600, HELD_OUT);
     for context in &contexts(&BOTH[1..]) {
         learns_digits(&mut Any::gpu(context, &net(0.5), &data, Settings::default()), &data);
+    }
+}
+
+/// A learning rate with which weights, then outputs, soon are no finite numbers.
+fn diverges(engine: &mut Any) {
+    engine.start(&net(0.5).init(0));
+    let parts = split(images().train.len(), 0.1, 0);
+    let options = Options { batch_size: 32, epochs: 1, seed: 0, checkpoint_every: None };
+    let mut reports = Reports::default();
+    let result = engine
+        .wait(async |engine| fit(engine, &parts, &options, &Position::default(), &|| Duration::ZERO, &mut reports).await);
+    assert!(matches!(result, Err(TrainError::Diverged { epoch: 1, .. })), "{}: {result:?}", engine.name);
+}
+
+fn too_fast(fuse: bool) -> Settings {
+    Settings { sgd: Sgd { lr: 1e6, ..Sgd::default() }, fuse, ..Settings::default() }
+}
+
+#[test]
+fn a_run_that_diverges_ends_as_diverged_on_the_cpu() {
+    for fuse in [true, false] {
+        diverges(&mut Any::cpu(&net(0.5), images(), too_fast(fuse)));
+    }
+}
+
+#[test]
+fn a_run_that_diverges_ends_as_diverged_on_every_gpu() {
+    for context in &contexts(&BOTH) {
+        for fuse in [true, false] {
+            diverges(&mut Any::gpu(context, &net(0.5), images(), too_fast(fuse)));
+        }
     }
 }
 

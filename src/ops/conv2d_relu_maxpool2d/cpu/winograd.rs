@@ -151,7 +151,10 @@ pub fn pool<T: Real, const L: usize>(
         }
         most += bias(l);
         let dead = most <= T::zero();
-        y[l] = if dead { T::zero() } else { most };
+        // A NaN must reach the loss.
+        let sum = upper[0] + upper[1] + lower[0] + lower[1];
+        let kept = if dead { T::zero() } else { most };
+        y[l] = if sum.is_nan() { sum } else { kept };
         winners[l] = if dead { u32::from(DEAD) } else { best };
     }
     winner.iter_mut().zip(winners).for_each(|(to, winner)| *to = winner as u8);
