@@ -17,13 +17,12 @@ override HEIGHT: u32 = 13u;        // H
 override WIDTH: u32 = 13u;         // W
 override OUT_CHANNELS: u32 = 64u;  // O
 override PADDING: u32 = 0u;        // P
+override C_LANES: u32 = 8u;        // input channels of a workgroup of backward_params, 1, 2, 4 or 8
 
 const WINDOWS: u32 = 2u; // neighbouring windows of an invocation in forward, 2x2 patches in backward_input
 const TILE: u32 = 4u;    // channels of an invocation; also the winners in a word, a byte each
 const DEAD: u32 = 4u;    // winner of a window that ReLU cut to 0: no gradient passes
-
-const C_LANES: u32 = 8u; // a workgroup of backward_params: this many input channels,
-const SLICES: u32 = 32u; // and this many parts of the batch's windows
+const GROUP: u32 = 256u; // invocations of a workgroup of backward_params
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;               // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C, 3, 3)
@@ -39,6 +38,7 @@ fn pooled_height() -> u32 { return (HEIGHT + 2u * PADDING - 2u) / 2u; }
 fn pooled_width() -> u32 { return (WIDTH + 2u * PADDING - 2u) / 2u; }
 fn windows() -> u32 { return pooled_height() * pooled_width(); }
 fn words() -> u32 { return (OUT_CHANNELS + TILE - 1u) / TILE; }
+fn slices() -> u32 { return GROUP / C_LANES; }
 
 struct Field { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f } // 4x4 numbers around a 2x2 window
 struct Kernel { r0: vec3f, r1: vec3f, r2: vec3f }           // 3x3 taps
@@ -270,7 +270,7 @@ fn living_d_y(n: u32, o: u32, at: u32, q: u32) -> f32 {
 // An invocation takes one input channel, four output channels and columns of windows, from top to bottom, so that two of a
 // field's four rows are there already. Then the workgroup adds up its slices' sums, in order.
 // Workgroups: C_LANES channels of C; tiles of O.
-@compute @workgroup_size(C_LANES * SLICES)
+@compute @workgroup_size(GROUP)
 fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
     let c = group.x * C_LANES + local % C_LANES;
     let o = group.y * TILE;
@@ -279,7 +279,7 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     var w2 = Kernel();
     var w3 = Kernel();
     var b = vec4f();
-    for (var column = local / C_LANES; column < BATCH * pooled_width(); column += SLICES) {
+    for (var column = local / C_LANES; column < BATCH * pooled_width(); column += slices()) {
         let n = column / pooled_width();
         let px = column % pooled_width();
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
@@ -309,27 +309,26 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
 }
 
 // The slices' sums for one output channel: nine taps and the bias. Slices lie side by side, one channel after another.
-var<workgroup> parts: array<f32, 10u * C_LANES * SLICES>;
+var<workgroup> parts: array<f32, 10u * GROUP>;
 
 fn add_slices(o: u32, first_c: u32, local: u32, w: Kernel, b: f32) {
-    const STEP = C_LANES * SLICES;
     parts[local] = w.r0.x;
-    parts[local + STEP] = w.r0.y;
-    parts[local + 2u * STEP] = w.r0.z;
-    parts[local + 3u * STEP] = w.r1.x;
-    parts[local + 4u * STEP] = w.r1.y;
-    parts[local + 5u * STEP] = w.r1.z;
-    parts[local + 6u * STEP] = w.r2.x;
-    parts[local + 7u * STEP] = w.r2.y;
-    parts[local + 8u * STEP] = w.r2.z;
-    parts[local + 9u * STEP] = b;
+    parts[local + GROUP] = w.r0.y;
+    parts[local + 2u * GROUP] = w.r0.z;
+    parts[local + 3u * GROUP] = w.r1.x;
+    parts[local + 4u * GROUP] = w.r1.y;
+    parts[local + 5u * GROUP] = w.r1.z;
+    parts[local + 6u * GROUP] = w.r2.x;
+    parts[local + 7u * GROUP] = w.r2.y;
+    parts[local + 8u * GROUP] = w.r2.z;
+    parts[local + 9u * GROUP] = b;
     workgroupBarrier();
     if (local < 10u * C_LANES) {
         let tap = local / C_LANES;
         let lane = local % C_LANES;
         var sum = 0.0;
-        for (var slice = 0u; slice < SLICES; slice++) {
-            sum += parts[tap * STEP + slice * C_LANES + lane];
+        for (var slice = 0u; slice < slices(); slice++) {
+            sum += parts[tap * GROUP + slice * C_LANES + lane];
         }
         let c = first_c + lane;
         if (tap < 9u && c < CHANNELS && o < OUT_CHANNELS) {

@@ -24,7 +24,7 @@ struct Parsed {
 
 fn parse_all() -> Vec<Parsed> {
     let parse = |shader: &Shader| {
-        let (module, info) = shader.parse(&[]).unwrap_or_else(|e| panic!("{e}"));
+        let (module, info) = shader.parse().unwrap_or_else(|e| panic!("{e}"));
         Parsed { op: shader.op, module, info }
     };
     SHADERS.iter().map(parse).collect()
@@ -63,7 +63,7 @@ fn every_shader_parses_and_has_an_entry_point() {
 #[test]
 fn a_shader_that_does_not_parse_or_validate_is_an_error_that_names_its_file() {
     for source in ["fn broken( {", "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }", "fn f() -> u32 { }"] {
-        let error = Shader { op: "broken", source }.parse(&[]).expect_err(source).to_string();
+        let error = Shader { op: "broken", source }.parse().expect_err(source).to_string();
         assert!(error.starts_with("shaders/broken.wgsl: "), "{error}");
     }
 }
@@ -198,7 +198,7 @@ fn workgroup_memory_is_counted() {
         "override N: u32 = 5u; var<workgroup> a: array<f32, 5>; var<workgroup> b: array<vec3f, 3>; var<workgroup> c: u32;
         @compute @workgroup_size(1) fn both() { a[0] = 1.0; b[0] = vec3f(f32(N)); }
         @compute @workgroup_size(1) fn neither() { }";
-    let (module, info) = Shader { op: "test", source }.parse(&[]).expect("it is valid");
+    let (module, info) = Shader { op: "test", source }.parse().expect("it is valid");
     assert_eq!(workgroup_memory(&module, &info, "both"), 32 + 48);
     assert_eq!(workgroup_memory(&module, &info, "neither"), 0);
 }
@@ -265,8 +265,7 @@ fn dispatch(context: &Context, entry: &str, buffers: &[(&str, &Tensor, usize)], 
     let constants = &[("LENGTH", 100.0)];
     let invocations = [invocations, 1, 1];
     let mut planner = Planner::new(context);
-    let result =
-        planner.dispatch(Dispatch { shader: &relu::SHADER, entry, tiles: &[], constants, buffers, invocations, flops: 0 });
+    let result = planner.dispatch(Dispatch { shader: &relu::SHADER, entry, constants, buffers, invocations, flops: 0 });
     assert_eq!(planner.steps.len(), usize::from(result.is_ok()), "a refused dispatch leaves no step behind");
     context.check().expect("a refused dispatch is refused before the device hears of it");
     result
@@ -290,15 +289,8 @@ fn a_complete_dispatch_is_accepted_and_labelled_with_op_and_entry_point() {
 
     let mut planner = Planner::new(&context);
     let buffers = &[("x", &x, 100), ("y", &y, 100)];
-    let d = Dispatch {
-        shader: &relu::SHADER,
-        entry: "forward",
-        tiles: &[],
-        constants: &[],
-        buffers,
-        invocations: [100, 1, 1],
-        flops: 0,
-    };
+    let d =
+        Dispatch { shader: &relu::SHADER, entry: "forward", constants: &[], buffers, invocations: [100, 1, 1], flops: 0 };
     planner.dispatch(d).expect("nothing is wrong with it");
     assert_eq!(planner.steps[0].label, "relu.forward");
 }
@@ -366,7 +358,7 @@ fn too_many_workgroups_are_an_error_that_names_op_entry_point_and_axis() {
 
 /// Invocations of one of ReLU's workgroups.
 fn workgroup_size() -> usize {
-    relu::SHADER.parse(&[]).expect("it is valid").0.entry_points[0].workgroup_size[0] as usize
+    relu::SHADER.parse().expect("it is valid").0.entry_points[0].workgroup_size[0] as usize
 }
 
 #[test]
@@ -390,7 +382,6 @@ fn a_constant_that_the_shader_does_not_declare_is_an_error() {
     let d = Dispatch {
         shader: &relu::SHADER,
         entry: "forward",
-        tiles: &[],
         constants: &[("LENGHT", 100.0)],
         buffers,
         invocations: [1; 3],

@@ -24,7 +24,7 @@ pub struct Context {
     pub queue: wgpu::Queue,
     pub info: AdapterInfo,
     pub options: Options,
-    pub(super) modules: Mutex<HashMap<String, Arc<Module>>>,
+    pub(super) modules: Mutex<HashMap<&'static str, Arc<Module>>>,
     pub(super) kernels: Mutex<HashMap<String, Kernel>>,
     /// Layout of bind group 1, the same for every kernel: one [`super::plan::Batch`] at a dynamic offset.
     pub(super) batch_layout: wgpu::BindGroupLayout,

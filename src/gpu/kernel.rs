@@ -66,14 +66,13 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
 }
 
 impl Context {
-    fn module(&self, shader: &Shader, tiles: &[(&str, u32)]) -> Result<Arc<Module>, GpuError> {
-        let key = format!("{} {tiles:?}", shader.op);
+    fn module(&self, shader: &Shader) -> Result<Arc<Module>, GpuError> {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules.get(&key) {
+        if let Some(module) = modules.get(shader.op) {
             return Ok(module.clone());
         }
-        let (naga, info) = shader.parse(tiles)?;
-        let source = wgpu::ShaderSource::Wgsl(shader.with(tiles).into());
+        let (naga, info) = shader.parse()?;
+        let source = wgpu::ShaderSource::Wgsl(shader.source.into());
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(shader.op), source };
         let wgpu = if self.options.runtime_checks {
             self.device.create_shader_module(descriptor)
@@ -85,37 +84,24 @@ impl Context {
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
         let module = Arc::new(Module { naga, info, wgpu });
-        modules.insert(key, module.clone());
+        modules.insert(shader.op, module.clone());
         Ok(module)
     }
 
-    /// Entry point `entry` of `shader` with the given values for its `const` tile sizes and its `override` constants, compiled at
-    /// its first use.
-    pub fn kernel(
-        &self,
-        shader: &Shader,
-        entry: &str,
-        tiles: &[(&str, u32)],
-        constants: &[(&str, f64)],
-    ) -> Result<Kernel, GpuError> {
-        let key = format!("{}.{entry} {tiles:?} {constants:?}", shader.op);
+    /// Entry point `entry` of `shader` with the given values for its `override` constants, compiled at its first use.
+    pub fn kernel(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
+        let key = format!("{}.{entry} {constants:?}", shader.op);
         if let Some(kernel) = self.kernels.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(kernel.clone());
         }
         log::debug!("compiling {key}");
-        let kernel = self.compile(shader, entry, tiles, constants)?;
+        let kernel = self.compile(shader, entry, constants)?;
         self.kernels.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kernel.clone());
         Ok(kernel)
     }
 
-    fn compile(
-        &self,
-        shader: &Shader,
-        entry: &str,
-        tiles: &[(&str, u32)],
-        constants: &[(&str, f64)],
-    ) -> Result<Kernel, GpuError> {
-        let module = self.module(shader, tiles)?;
+    fn compile(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
+        let module = self.module(shader)?;
         let known = || module.naga.entry_points.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
         let index = module.naga.entry_points.iter().position(|e| e.name == entry).ok_or_else(|| GpuError::EntryPoint {
             op: shader.op,

@@ -63,8 +63,6 @@ impl Step {
 pub struct Dispatch<'a> {
     pub shader: &'a Shader,
     pub entry: &'a str,
-    /// Values for `const`s of the shader that differ from those in the file: see [`Shader::with`].
-    pub tiles: &'a [(&'a str, u32)],
     /// Values of the shader's `override` constants.
     pub constants: &'a [(&'a str, f64)],
     /// Name in the shader, buffer, and how many elements the kernel touches for these constants.
@@ -112,7 +110,7 @@ impl<'a> Planner<'a> {
     /// Errors name op, entry point and binding: a buffer that the kernel uses and that is missing, one that it does not
     /// use, one that is too small, too many workgroups, or a kernel that does not compile.
     pub fn dispatch(&mut self, d: Dispatch) -> Result<(), GpuError> {
-        let kernel = self.context.kernel(d.shader, d.entry, d.tiles, d.constants)?;
+        let kernel = self.context.kernel(d.shader, d.entry, d.constants)?;
         let error = |binding: &str, problem: String| GpuError::Binding {
             op: d.shader.op,
             entry: d.entry.into(),

@@ -1,4 +1,4 @@
-//! A WGSL file, run as it is written; only its `const` tile sizes may get other values.
+//! A WGSL file, run as it is written.
 
 use super::GpuError;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -35,34 +35,13 @@ impl Shader {
         }
     }
 
-    /// The value of constant `name` where the file is used with these `tiles`.
-    pub fn tile(&self, tiles: &[(&str, u32)], name: &str) -> usize {
-        let given = tiles.iter().find(|(known, _)| *known == name);
-        given.map_or_else(|| self.constant(name), |&(_, value)| value) as usize
-    }
-
-    /// The file with other values for some of its `const NAME: u32`: sizes of workgroups and of arrays, which no `override` can
-    /// give, since naga has to know them.
-    ///
-    /// # Panics
-    /// If the file declares no such constant.
-    pub fn with(&self, tiles: &[(&str, u32)]) -> String {
-        let mut source = self.source.to_owned();
-        for &(name, value) in tiles {
-            let declaration = |value: u32| format!("const {name}: u32 = {value}u;");
-            source = source.replacen(&declaration(self.constant(name)), &declaration(value), 1);
-        }
-        source
-    }
-
-    /// Parses and validates the file with these `tiles`.
-    pub fn parse(&self, tiles: &[(&str, u32)]) -> Result<(naga::Module, ModuleInfo), GpuError> {
-        let source = self.with(tiles);
+    /// Parses and validates the file.
+    pub fn parse(&self) -> Result<(naga::Module, ModuleInfo), GpuError> {
         let fail = |message| GpuError::Shader { op: self.op, message };
-        let module = naga::front::wgsl::parse_str(&source).map_err(|e| fail(e.emit_to_string(&source)))?;
+        let module = naga::front::wgsl::parse_str(self.source).map_err(|e| fail(e.emit_to_string(self.source)))?;
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
-            .map_err(|e| fail(e.emit_to_string(&source)))?;
+            .map_err(|e| fail(e.emit_to_string(self.source)))?;
         Ok((module, info))
     }
 }

@@ -73,7 +73,6 @@ impl Op for Conv2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.input_len()),
@@ -91,7 +90,6 @@ impl Op for Conv2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_params",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.input_len()),
@@ -106,7 +104,6 @@ impl Op for Conv2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_input",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[("weight", &t.params[0], self.weight_len()), d_y, ("d_x", d_x, t.n * self.input_len())],
             invocations: [self.height * self.width, self.channels, t.n],

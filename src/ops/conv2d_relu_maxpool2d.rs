@@ -67,10 +67,9 @@ impl Conv2dReluMaxPool2d {
         ]
     }
 
-    /// How the invocations of a workgroup of `backward_params` are spread: no more of them side by side than there are channels.
-    fn tiles(&self) -> [(&'static str, u32); 2] {
-        let side_by_side = (self.channels as u32).next_power_of_two().min(8);
-        [("C_LANES", side_by_side), ("SLICES", 256 / side_by_side)]
+    /// Input channels that a workgroup of `backward_params` takes: a power of two, few where there are few.
+    fn channels_at_once(&self) -> usize {
+        self.channels.next_power_of_two().min(8)
     }
 }
 
@@ -111,7 +110,6 @@ impl Op for Conv2dReluMaxPool2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.input_len()),
@@ -126,16 +124,14 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let tiles = self.tiles();
-        let tile = |name| SHADER.tile(&tiles, name);
+        let tile = |name| SHADER.constant(name) as usize;
         let constants = &self.constants(t.n);
         let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.winner_words()));
 
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_params",
-            tiles: &tiles,
-            constants,
+            constants: &[&constants[..], &[("C_LANES", self.channels_at_once() as f64)]].concat(),
             buffers: &[
                 ("x", t.x, t.n * self.input_len()),
                 d_y,
@@ -144,7 +140,7 @@ impl Op for Conv2dReluMaxPool2d {
                 ("d_bias", &t.d_params[1], self.out),
             ],
             invocations: [
-                self.channels.div_ceil(tile("C_LANES")) * tile("C_LANES") * tile("SLICES"),
+                self.channels.div_ceil(self.channels_at_once()) * tile("GROUP"),
                 self.out.div_ceil(tile("TILE")),
                 1,
             ],
@@ -156,7 +152,6 @@ impl Op for Conv2dReluMaxPool2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward_input",
-            tiles: &[],
             constants,
             buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())],
             invocations: [t.n * (ph + 1) * (pw + 1).div_ceil(tile("WINDOWS")), self.channels.div_ceil(tile("TILE")), 1],

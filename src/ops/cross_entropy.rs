@@ -44,7 +44,6 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &self.constants(n),
             buffers: &[("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)],
             invocations: [n, 1, 1],
@@ -65,7 +64,6 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward",
-            tiles: &[],
             constants: &self.constants(n),
             buffers: &[("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)],
             invocations: [n, 1, 1],
@@ -79,7 +77,6 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "train",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("logits", t.logits, len),
@@ -97,7 +94,6 @@ impl CrossEntropy {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "evaluate",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[
                 ("logits", t.logits, t.n * self.classes),

@@ -49,7 +49,6 @@ impl Dropout {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "apply",
-            tiles: &[],
             constants: &[&[("LENGTH", total as f64)][..], &self.constants()].concat(),
             buffers: &[("x", x, total), ("y", y, total)],
             invocations: strided(total),

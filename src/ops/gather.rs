@@ -41,7 +41,6 @@ impl Gather {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &[("BATCH", t.n as f64), ("LENGTH", self.len as f64)],
             buffers: &[
                 ("images", t.images, t.samples * self.words()),

@@ -64,7 +64,6 @@ impl Op for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &self.constants(t.n, t.training),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
@@ -99,7 +98,6 @@ impl Op for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry,
-            tiles: &[],
             constants: &self.constants(t.n, true),
             buffers: &buffers,
             invocations: [columns, blocks, 1],

@@ -58,7 +58,6 @@ impl Op for MaxPool2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[("x", t.x, inputs), ("y", t.y, outputs), ("winner", t.saved, outputs)],
             invocations: [self.output_len() / self.channels, in_turns(t.n * self.channels), 1],
@@ -72,7 +71,6 @@ impl Op for MaxPool2d {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward",
-            tiles: &[],
             constants: &self.constants(t.n),
             buffers: &[("d_y", t.d_y, outputs), ("winner", t.saved, outputs), ("d_x", d_x, inputs)],
             invocations: [self.height * self.width, in_turns(t.n * self.channels), 1],

@@ -31,7 +31,6 @@ impl Op for Relu {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            tiles: &[],
             constants: &[("LENGTH", total as f64)],
             buffers: &[("x", t.x, total), ("y", t.y, total)],
             invocations: strided(total),
@@ -45,7 +44,6 @@ impl Op for Relu {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "backward",
-            tiles: &[],
             constants: &[("LENGTH", total as f64)],
             buffers: &[("x", t.x, total), ("d_y", t.d_y, total), ("d_x", d_x, total)],
             invocations: strided(total),

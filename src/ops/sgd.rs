@@ -33,7 +33,6 @@ impl Sgd {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "update",
-            tiles: &[],
             constants: &[
                 ("LENGTH", total as f64),
                 ("LR", f64::from(self.lr)),

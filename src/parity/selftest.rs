@@ -121,7 +121,7 @@ fn suspects(entries: &[String], fault: &Fault) -> Vec<String> {
     let binding = what.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     let mut writers = Vec::new();
     for shader in SHADERS {
-        let Ok((module, info)) = shader.parse(&[]) else { continue };
+        let Ok((module, info)) = shader.parse() else { continue };
         for (index, entry) in module.entry_points.iter().enumerate() {
             let label = format!("{}.{}", shader.op, entry.name);
             // Dropout's one entry point writes y for both of its passes.

@@ -43,7 +43,7 @@ fn every_entry_point_is_compared_with_its_mirror() {
     }
     let mut known = BTreeSet::new();
     for shader in SHADERS {
-        let (module, _) = shader.parse(&[]).expect("it is valid");
+        let (module, _) = shader.parse().expect("it is valid");
         known.extend(module.entry_points.iter().map(|entry| format!("{}.{}", shader.op, entry.name)));
     }
     for gpu in &gpus {

@@ -18,7 +18,6 @@ pub fn measure(context: &Context) -> Result<f64, GpuError> {
     planner.dispatch(Dispatch {
         shader: &SHADER,
         entry: "multiply_add",
-        tiles: &[],
         constants: &[],
         buffers: &[("rounds", &rounds, 1), ("sums", &sums, INVOCATIONS)],
         invocations: [INVOCATIONS, 1, 1],
