@@ -105,7 +105,7 @@ pub struct Device {
     pub name: String,
     pub backend: Option<String>,
     pub driver: Option<String>,
-    /// The vector instructions of the CPU path. The runs of earlier versions have it as `variant`, and on a GPU the name of kernels
+    /// The vector instructions of the CPU path; none for a GPU. Earlier versions wrote it as `variant`, which for a GPU named kernels
     /// that are no more.
     #[serde(alias = "variant")]
     pub instructions: Option<String>,
@@ -224,7 +224,11 @@ impl Run {
         let path = self.path(CONFIG);
         let text = std::fs::read_to_string(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let config: Result<Config, _> = toml::from_str(&text);
-        let config = config.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
+        let mut config = config.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
+        let resumed = config.resumed.iter_mut().map(|resumed| &mut resumed.device);
+        for device in std::iter::once(&mut config.device).chain(resumed).filter(|device| device.backend.is_some()) {
+            device.instructions = None;
+        }
         match config.training.fault() {
             Some(name) => Err(RunError::Content { path, problem: format!("training.{name} is out of bounds") }),
             None => Ok(config),

@@ -151,13 +151,19 @@ fn a_run_on_a_device_that_is_not_here_asks_for_another_and_remembers_it() {
     run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
     let config = folder.path().join("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, text.replace("name = \"cpu\"", "name = \"GeForce 256\"\nbackend = \"vulkan\"")).unwrap();
+    // As an earlier version wrote it: with the name of its kernels.
+    let (before, after) = text.split_once("name = \"cpu\"\ninstructions = ").unwrap();
+    let (_, after) = after.split_once('\n').unwrap();
+    let device = "name = \"GeForce 256\"\nbackend = \"vulkan\"\nvariant = \"narrow\"";
+    fs::write(&config, format!("{before}{device}\n{after}")).unwrap();
     let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2"]));
     ended.expect(1, &["the run was on GeForce 256", "--device", "cpu"]);
     let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2", "--device", "cpu"]));
     ended.expect(0, &["another device"]);
     let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
     assert!(page.contains("GeForce 256") && page.contains("Taken up again"), "both devices are on the page");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(!text.contains("narrow") && text.matches("\ninstructions = ").count() == 1, "a GPU has no such: {text}");
     run(program(folder.path()).args(["train", "--resume", "run"])).expect(0, &["Device: the CPU"]);
 }
 

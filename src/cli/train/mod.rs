@@ -193,9 +193,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let context = device::open_again(&arguments.device, config.device_now())?;
     let now = Resumed { epochs: position.epochs, device: device::describe(context.as_ref()), program: program() };
     if now.device != *config.device_now() {
-        tell(
-            "      The run was on another device or driver, or with other kernels: it goes on well, but not to the same bits.",
-        );
+        tell("      The run was on another device or driver: it goes on well, but not to the same bits.");
     } else if now.program.version != config.program_now().version {
         tell("      The run was begun by another version of this program: it may not go on to the same bits.");
     }
