@@ -1,4 +1,8 @@
-// 2-D convolution (cross-correlation), stride 1, zero padding, any sizes: the plain form, one invocation per result.
+// 2-D convolution (cross-correlation), stride 1, zero padding, any sizes: the plain form.
+//
+// One invocation computes one result: it walks over the terms of its sum and loads what it needs from memory, each time anew.
+// Neighbouring invocations take neighbouring places of an image, so that they load neighbouring numbers. The other two
+// dimensions of a dispatch are channels and samples. Nothing is shared, so every size works, and the code is the formula.
 // For 3x3 kernels followed by ReLU and 2x2 pooling see conv2d_relu_maxpool2d.wgsl, which is made to be fast.
 
 override BATCH: u32 = 32u;         // N

@@ -1,5 +1,7 @@
 // Gathers a batch: sample i of the batch is sample order[batch.first + i] of the data set, its bytes divided by 255.
-// The data set stays on the device as bytes, four to a word.
+//
+// The data set lies on the device as bytes, four to a word, and the epoch's order beside it. So the host sends nothing for a
+// batch but where it begins. An invocation turns one word of one sample into four numbers; neighbours take neighbouring words.
 
 override BATCH: u32 = 32u;    // N
 override LENGTH: u32 = 784u;  // bytes of a sample, padded to whole words in memory

@@ -1,4 +1,9 @@
 // Max pooling over SIZE x SIZE windows that do not overlap. Planes are (N * C), windows PH x PW.
+//
+// In `forward` an invocation finds the maximum of one window, and keeps where it was. In `backward` an invocation computes one
+// element of d_x, by asking whether it won its window: so each is written once, by one invocation, and nothing has to be
+// cleared before. Invocations along x share a plane, and take planes in turn, since a dispatch has at most 65,535 workgroups
+// in a dimension.
 
 override PLANES: u32 = 2048u;  // N * C
 override HEIGHT: u32 = 11u;

@@ -1,4 +1,5 @@
-// ReLU, element by element. Each invocation strides over the tensor by the size of the dispatch.
+// ReLU, element by element. Each invocation takes elements a whole dispatch apart, so that neighbours load neighbouring
+// numbers, and a dispatch of limited size serves any length.
 
 override LENGTH: u32 = 692224u;
 

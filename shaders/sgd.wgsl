@@ -1,4 +1,8 @@
-// SGD with momentum over the arena of all parameters, as torch.optim.SGD: one dispatch for the whole network.
+// SGD with momentum, as torch.optim.SGD.
+//
+// All parameters lie in one arena, their gradients and velocities in two others, so that one dispatch serves the whole network.
+// A kernel that computes so little waits for memory alone: an invocation moves four numbers at once, neighbours four
+// neighbouring ones, and takes the next a whole dispatch further on.
 
 override LENGTH: u32 = 225280u; // a multiple of 4
 override LR: f32 = 0.01;
@@ -11,7 +15,6 @@ const WORKGROUP: u32 = 256u;
 @group(0) @binding(1) var<storage, read_write> velocity: array<vec4f>;
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
 
-// Four elements at a time: a kernel that does so little waits for memory alone.
 // v = momentum * v + g;  p -= lr * (g + momentum * v) with Nesterov, lr * v without
 @compute @workgroup_size(WORKGROUP)
 fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
