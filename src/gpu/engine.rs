@@ -130,6 +130,11 @@ impl<'a> GpuEngine<'a> {
         self.gather[0].iter().chain(&self.train)
     }
 
+    /// An evaluation's dispatches for a batch of test images, in order.
+    pub fn evaluation_steps(&self) -> impl Iterator<Item = &Step> {
+        self.gather[1].iter().chain(&self.evaluate)
+    }
+
     /// What stage `stage` put out for the last batch, (N, ...).
     pub async fn output(&self, stage: usize) -> Result<Vec<f32>, GpuError> {
         self.outputs[stage].read(self.context).await

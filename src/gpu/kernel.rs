@@ -12,6 +12,15 @@ pub struct Module {
     wgpu: wgpu::ShaderModule,
 }
 
+/// What a pipeline is compiled from, for whoever asks another compiler about it.
+#[derive(Debug)]
+pub struct Source {
+    pub shader: Shader,
+    pub entry: String,
+    /// Values of its `override` constants.
+    pub constants: Vec<(String, f64)>,
+}
+
 /// What naga found out about one buffer that an entry point uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
@@ -33,6 +42,7 @@ pub enum BindingKind {
 /// One entry point, ready to run.
 #[derive(Clone)]
 pub struct Kernel {
+    pub source: Arc<Source>,
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
     /// The storage buffers of group 0.
@@ -151,6 +161,8 @@ impl Context {
         });
         self.check()?;
         let workgroup_size = module.naga.entry_points[index].workgroup_size;
-        Ok(Kernel { pipeline, layout, bindings, uses_batch: !batch.is_empty(), workgroup_size })
+        let constants = constants.iter().map(|&(name, value)| (name.into(), value)).collect();
+        let source = Arc::new(Source { shader: *shader, entry: entry.into(), constants });
+        Ok(Kernel { source, pipeline, layout, bindings, uses_batch: !batch.is_empty(), workgroup_size })
     }
 }

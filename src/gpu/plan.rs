@@ -1,7 +1,8 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
-use super::kernel::{BindingKind, Kernel};
+use super::kernel::{BindingKind, Kernel, Source};
 use super::{Context, GpuError, Shader, Tensor};
+use std::sync::Arc;
 
 /// What differs from batch to batch. The host writes one per batch of an epoch into one uniform buffer, [`STRIDE`] bytes
 /// apart; each replay of the plan binds its own by a dynamic offset.
@@ -29,6 +30,8 @@ pub struct Step {
     pub flops: u64,
     /// The least traffic that serves it: every element it needs read once, or written once, or both.
     pub bytes: u64,
+    /// What its pipeline was compiled from.
+    pub source: Arc<Source>,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     uses_batch: bool,
@@ -151,8 +154,8 @@ impl<'a> Planner<'a> {
             entries: &entries,
         });
         self.context.check()?;
-        let Kernel { pipeline, uses_batch, .. } = kernel;
-        self.steps.push(Step { label, flops: d.flops, bytes, pipeline, bind_group, uses_batch, workgroups });
+        let Kernel { source, pipeline, uses_batch, .. } = kernel;
+        self.steps.push(Step { label, flops: d.flops, bytes, source, pipeline, bind_group, uses_batch, workgroups });
         Ok(())
     }
 }
