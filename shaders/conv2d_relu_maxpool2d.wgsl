@@ -126,30 +126,35 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) grou
     }
 }
 
-// Bias, ReLU and maximum of window `at` of four channels from `o` on.
-fn pool(n: u32, o: u32, at: u32, s0: vec4f, s1: vec4f, s2: vec4f, s3: vec4f) {
-    let winners = pool_channel(n, o, at, s0) | (pool_channel(n, o + 1u, at, s1) << 8u)
-        | (pool_channel(n, o + 2u, at, s2) << 16u) | (pool_channel(n, o + 3u, at, s3) << 24u);
-    winner[(n * words() + o / TILE) * windows() + at] = winners;
-}
+// By the bits, since WGSL lets a compiler assume that comparisons meet no NaN.
+fn is_nan(v: vec4f) -> vec4<bool> { return (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u); }
 
-// Stores the maximum and returns its place.
-fn pool_channel(n: u32, o: u32, at: u32, sum: vec4f) -> u32 {
-    if (o >= OUT_CHANNELS) {
-        return DEAD;
-    }
-    let s = sum + bias[o];
+// Bias, ReLU and maximum of one window in the four channels from `o` on, all four at once.
+fn pool(n: u32, o: u32, at: u32, s0: vec4f, s1: vec4f, s2: vec4f, s3: vec4f) {
+    let channel = min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(OUT_CHANNELS - 1u));
+    let b = vec4f(bias[channel.x], bias[channel.y], bias[channel.z], bias[channel.w]);
+    let e0 = vec4f(s0.x, s1.x, s2.x, s3.x) + b;
+    let e1 = vec4f(s0.y, s1.y, s2.y, s3.y) + b;
+    let e2 = vec4f(s0.z, s1.z, s2.z, s3.z) + b;
+    let e3 = vec4f(s0.w, s1.w, s2.w, s3.w) + b;
     // `>` keeps the first of equal values, PyTorch's rule for ties.
-    var most = s.x;
-    var q = 0u;
-    if (s.y > most) { most = s.y; q = 1u; }
-    if (s.z > most) { most = s.z; q = 2u; }
-    if (s.w > most) { most = s.w; q = 3u; }
-    let dead = most <= 0.0;
-    // A NaN must reach the loss. It is found by its bits, since WGSL lets a compiler assume that comparisons meet none.
-    let nan = any((bitcast<vec4u>(s) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u));
-    y[(n * OUT_CHANNELS + o) * windows() + at] = select(select(most, 0.0, dead), s.x + s.y + s.z + s.w, nan);
-    return select(q, DEAD, dead);
+    let q1 = select(vec4u(0u), vec4u(1u), e1 > e0);
+    let m1 = select(e0, e1, e1 > e0);
+    let q2 = select(q1, vec4u(2u), e2 > m1);
+    let m2 = select(m1, e2, e2 > m1);
+    let q3 = select(q2, vec4u(3u), e3 > m2);
+    let m3 = select(m2, e3, e3 > m2);
+    let dead = m3 <= vec4f();
+    let q = select(q3, vec4u(DEAD), dead);
+    // A NaN must reach the loss.
+    let nan = is_nan(e0) | is_nan(e1) | is_nan(e2) | is_nan(e3);
+    let pooled = select(select(m3, vec4f(), dead), e0 + e1 + e2 + e3, nan);
+    let i = (n * OUT_CHANNELS + o) * windows() + at;
+    y[i] = pooled.x;
+    if (o + 1u < OUT_CHANNELS) { y[i + windows()] = pooled.y; }
+    if (o + 2u < OUT_CHANNELS) { y[i + 2u * windows()] = pooled.z; }
+    if (o + 3u < OUT_CHANNELS) { y[i + 3u * windows()] = pooled.w; }
+    winner[(n * words() + o / TILE) * windows() + at] = q.x | (q.y << 8u) | (q.z << 16u) | (q.w << 24u);
 }
 
 // The gradient of the convolution's outputs: of a window it is `d` at the winner and 0 at the other three.
@@ -217,22 +222,21 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_i
     store_patches(n, c + 1u, py, px, s1);
     store_patches(n, c + 2u, py, px, s2);
     store_patches(n, c + 3u, py, px, s3);
+    // At most one row and one column lie behind the last patches. They fill no window, so no gradient reaches them.
+    let below = select(0u, 5u, py == pooled_height());
+    let beside = select(0u, 2u, px + WINDOWS > pooled_width());
+    for (var k = c; k < min(c + TILE, CHANNELS); k++) {
+        for (var i = 0u; i < below + beside; i++) {
+            let row = select(i - below, 2u, i < below);
+            let column = select(4u, i, i < below);
+            store(n, k, 2u * py + row, 2u * px + column, 0.0);
+        }
+    }
 }
 
 fn store_patches(n: u32, c: u32, py: u32, px: u32, d: Pair) {
-    let row = 2u * py;
-    let column = 2u * px;
-    store_four(n, c, row, column, vec4f(d.left.xy, d.right.xy));
-    store_four(n, c, row + 1u, column, vec4f(d.left.zw, d.right.zw));
-    // At most one row and one column lie behind the last patches. They fill no window, so no gradient reaches them.
-    if (py == pooled_height()) {
-        store_four(n, c, row + 2u, column, vec4f());
-        store(n, c, row + 2u, column + 4u, 0.0);
-    }
-    if (px + WINDOWS > pooled_width()) {
-        store(n, c, row, column + 4u, 0.0);
-        store(n, c, row + 1u, column + 4u, 0.0);
-    }
+    store_four(n, c, 2u * py, 2u * px, vec4f(d.left.xy, d.right.xy));
+    store_four(n, c, 2u * py + 1u, 2u * px, vec4f(d.left.zw, d.right.zw));
 }
 
 fn store_four(n: u32, c: u32, row: u32, column: u32, d: vec4f) {
@@ -327,8 +331,8 @@ fn add_slices(o: u32, first_c: u32, local: u32, w: Kernel, b: f32) {
         let tap = local / C_LANES;
         let lane = local % C_LANES;
         var sum = 0.0;
-        for (var slice = 0u; slice < slices(); slice++) {
-            sum += parts[tap * GROUP + slice * C_LANES + lane];
+        for (var i = lane; i < GROUP; i += C_LANES) {
+            sum += parts[tap * GROUP + i];
         }
         let c = first_c + lane;
         if (tap < 9u && c < CHANNELS && o < OUT_CHANNELS) {
