@@ -27,16 +27,10 @@ pub struct Binding {
     pub name: String,
     pub group: u32,
     pub index: u32,
-    pub kind: BindingKind,
+    /// As the shader declares it; one entry point may only read what another writes.
+    pub read_only: bool,
     pub reads: bool,
     pub writes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum BindingKind {
-    Uniform,
-    Read,
-    ReadWrite,
 }
 
 /// One entry point, ready to run.
@@ -61,16 +55,11 @@ pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Bi
         if uses.is_empty() {
             return None;
         }
-        let kind = match variable.space {
-            naga::AddressSpace::Uniform => BindingKind::Uniform,
-            _ if uses.contains(GlobalUse::WRITE) => BindingKind::ReadWrite,
-            // Declared read_write for another entry point's sake: the layout must still say so.
-            naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => BindingKind::ReadWrite,
-            _ => BindingKind::Read,
-        };
+        let store = naga::StorageAccess::STORE;
+        let read_only = !matches!(variable.space, naga::AddressSpace::Storage { access } if access.contains(store));
         let name = variable.name.clone().unwrap_or_default();
         let (reads, writes) = (uses.contains(GlobalUse::READ), uses.contains(GlobalUse::WRITE));
-        Some(Binding { name, group: place.group, index: place.binding, kind, reads, writes })
+        Some(Binding { name, group: place.group, index: place.binding, read_only, reads, writes })
     });
     used.collect()
 }
@@ -127,7 +116,7 @@ impl Context {
                 binding: b.index,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: b.kind == BindingKind::Read },
+                    ty: wgpu::BufferBindingType::Storage { read_only: b.read_only },
                     has_dynamic_offset: false,
                     min_binding_size: None,
                 },

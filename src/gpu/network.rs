@@ -45,7 +45,7 @@ impl Network {
             };
             stages.iter().map(tensor).collect()
         };
-        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.kept_len())?);
+        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.saved_len())?);
         let views = |arena: &Tensor| {
             let view = |p: &crate::model::Parameter| arena.slice(p.name.clone(), p.range.clone());
             model.parameters().iter().map(view).collect()

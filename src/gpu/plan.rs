@@ -1,6 +1,6 @@
 //! A plan: dispatches with everything bound and sized, made once and replayed for every batch.
 
-use super::kernel::{BindingKind, Kernel, Source};
+use super::kernel::{Kernel, Source};
 use super::{Context, GpuError, Shader, Tensor};
 use std::sync::Arc;
 
@@ -138,8 +138,7 @@ impl<'a> Planner<'a> {
             let Some((_, tensor, needed)) = d.buffers.iter().find(|(name, ..)| *name == b.name) else {
                 return Err(error(&b.name, "the kernel uses it, but no buffer was given".into()));
             };
-            let written_elsewhere = b.kind == BindingKind::ReadWrite && tensor.is_empty();
-            if written_elsewhere {
+            if !b.read_only && tensor.is_empty() {
                 return Err(error(&b.name, format!("is written, but tensor `{}` is empty", tensor.label)));
             }
             bytes += 4 * *needed as u64 * (u64::from(b.reads) + u64::from(b.writes));

@@ -5,7 +5,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::Dispatch;
-use crate::gpu::{GpuError, Planner, Shader};
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
 
 pub const SHADER: Shader = shader!("conv2d");
@@ -37,8 +37,15 @@ impl Conv2d {
         self.channels * self.kernel * self.kernel
     }
 
-    fn constants(&self, n: usize) -> [(&'static str, f64); 7] {
-        [
+    fn dispatch(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        entry: &str,
+        buffers: &[(&str, &Tensor, usize)],
+        invocations: [usize; 3],
+    ) -> Result<(), GpuError> {
+        let constants = &[
             ("BATCH", n as f64),
             ("CHANNELS", self.channels as f64),
             ("HEIGHT", self.height as f64),
@@ -46,7 +53,9 @@ impl Conv2d {
             ("OUT_CHANNELS", self.out as f64),
             ("KERNEL", self.kernel as f64),
             ("PADDING", self.padding as f64),
-        ]
+        ];
+        let flops = n as u64 * self.flops();
+        planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops })
     }
 }
 
@@ -70,45 +79,23 @@ impl Op for Conv2d {
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (oh, ow) = self.output_size();
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "forward",
-            constants: &self.constants(t.n),
-            buffers: &[
-                ("x", t.x, t.n * self.input_len()),
-                ("weight", &t.params[0], self.weight_len()),
-                ("bias", &t.params[1], self.out),
-                ("y", t.y, t.n * self.output_len()),
-            ],
-            invocations: [oh * ow, self.out, t.n],
-            flops: t.n as u64 * self.flops(),
-        })
+        let buffers = [
+            ("x", t.x, t.n * self.input_len()),
+            ("weight", &t.params[0], self.weight_len()),
+            ("bias", &t.params[1], self.out),
+            ("y", t.y, t.n * self.output_len()),
+        ];
+        self.dispatch(planner, t.n, "forward", &buffers, [oh * ow, self.out, t.n])
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
         let d_y = ("d_y", t.d_y, t.n * self.output_len());
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward_params",
-            constants: &self.constants(t.n),
-            buffers: &[
-                ("x", t.x, t.n * self.input_len()),
-                d_y,
-                ("d_weight", &t.d_params[0], self.weight_len()),
-                ("d_bias", &t.d_params[1], self.out),
-            ],
-            invocations: [self.fan_in() + 1, self.out, 1],
-            flops: t.n as u64 * self.flops(),
-        })?;
+        let (d_weight, d_bias) = (("d_weight", &t.d_params[0], self.weight_len()), ("d_bias", &t.d_params[1], self.out));
+        let buffers = [("x", t.x, t.n * self.input_len()), d_y, d_weight, d_bias];
+        self.dispatch(planner, t.n, "backward_params", &buffers, [self.fan_in() + 1, self.out, 1])?;
         let Some(d_x) = t.d_x else { return Ok(()) };
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward_input",
-            constants: &self.constants(t.n),
-            buffers: &[("weight", &t.params[0], self.weight_len()), d_y, ("d_x", d_x, t.n * self.input_len())],
-            invocations: [self.height * self.width, self.channels, t.n],
-            flops: t.n as u64 * self.flops(),
-        })
+        let buffers = [("weight", &t.params[0], self.weight_len()), d_y, ("d_x", d_x, t.n * self.input_len())];
+        self.dispatch(planner, t.n, "backward_input", &buffers, [self.height * self.width, self.channels, t.n])
     }
 
     fn forward(&self, s: ForwardSlices) {

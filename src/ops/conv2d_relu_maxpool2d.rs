@@ -5,7 +5,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::Dispatch;
-use crate::gpu::{GpuError, Planner, Shader};
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
 
 pub mod cpu;
@@ -51,26 +51,31 @@ impl Conv2dReluMaxPool2d {
         self.out * self.fan_in()
     }
 
-    /// Words in which the GPU's forward pass keeps a sample's winners, a byte for each of `TILE` channels.
-    fn winner_words(&self) -> usize {
-        self.out.div_ceil(SHADER.constant("TILE") as usize) * self.windows()
-    }
-
-    fn constants(&self, n: usize) -> [(&'static str, f64); 6] {
-        [
+    fn dispatch(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        entry: &str,
+        buffers: &[(&str, &Tensor, usize)],
+        more: &[(&str, f64)],
+        invocations: [usize; 3],
+    ) -> Result<(), GpuError> {
+        let shape = [
             ("BATCH", n as f64),
             ("CHANNELS", self.channels as f64),
             ("HEIGHT", self.height as f64),
             ("WIDTH", self.width as f64),
             ("OUT_CHANNELS", self.out as f64),
             ("PADDING", self.padding as f64),
-        ]
+        ];
+        let (constants, flops) = (&[&shape, more].concat(), n as u64 * self.flops());
+        planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops })
     }
+}
 
-    /// Input channels that a workgroup of `backward_params` takes: a power of two, few where there are few.
-    fn channels_at_once(&self) -> usize {
-        self.channels.next_power_of_two().min(8)
-    }
+/// A tile size of the shader.
+fn tile(name: &str) -> usize {
+    SHADER.constant(name) as usize
 }
 
 impl Op for Conv2dReluMaxPool2d {
@@ -86,13 +91,9 @@ impl Op for Conv2dReluMaxPool2d {
         self.out * self.windows()
     }
 
-    /// A byte for each winner.
+    /// A byte for each winner, as the shader packs them: words of as many channels as an invocation takes.
     fn saved_len(&self) -> usize {
-        self.output_len().div_ceil(size_of::<u32>())
-    }
-
-    fn kept_len(&self) -> usize {
-        self.winner_words()
+        self.out.div_ceil(tile("TILE")) * self.windows()
     }
 
     fn flops(&self) -> u64 {
@@ -105,58 +106,33 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let tile = |name| SHADER.constant(name) as usize;
         let (ph, pw) = self.pooled();
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "forward",
-            constants: &self.constants(t.n),
-            buffers: &[
-                ("x", t.x, t.n * self.input_len()),
-                ("weight", &t.params[0], self.weight_len()),
-                ("bias", &t.params[1], self.out),
-                ("y", t.y, t.n * self.output_len()),
-                ("winner", t.saved, t.n * self.winner_words()),
-            ],
-            invocations: [t.n * ph * pw.div_ceil(tile("WINDOWS")), self.out.div_ceil(tile("TILE")), 1],
-            flops: t.n as u64 * self.flops(),
-        })
+        let buffers = [
+            ("x", t.x, t.n * self.input_len()),
+            ("weight", &t.params[0], self.weight_len()),
+            ("bias", &t.params[1], self.out),
+            ("y", t.y, t.n * self.output_len()),
+            ("winner", t.saved, t.n * self.saved_len()),
+        ];
+        let invocations = [t.n * ph * pw.div_ceil(tile("WINDOWS")), self.out.div_ceil(tile("TILE")), 1];
+        self.dispatch(planner, t.n, "forward", &buffers, &[], invocations)
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let tile = |name| SHADER.constant(name) as usize;
-        let constants = &self.constants(t.n);
-        let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.winner_words()));
-
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward_params",
-            constants: &[&constants[..], &[("C_LANES", self.channels_at_once() as f64)]].concat(),
-            buffers: &[
-                ("x", t.x, t.n * self.input_len()),
-                d_y,
-                winner,
-                ("d_weight", &t.d_params[0], self.weight_len()),
-                ("d_bias", &t.d_params[1], self.out),
-            ],
-            invocations: [
-                self.channels.div_ceil(self.channels_at_once()) * tile("GROUP"),
-                self.out.div_ceil(tile("TILE")),
-                1,
-            ],
-            flops: t.n as u64 * self.flops(),
-        })?;
+        let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.saved_len()));
+        let (d_weight, d_bias) = (("d_weight", &t.d_params[0], self.weight_len()), ("d_bias", &t.d_params[1], self.out));
+        let buffers = [("x", t.x, t.n * self.input_len()), d_y, winner, d_weight, d_bias];
+        // A workgroup takes a power of two of input channels, few where there are few.
+        let lanes = self.channels.next_power_of_two().min(8);
+        let invocations = [self.channels.div_ceil(lanes) * tile("GROUP"), self.out.div_ceil(tile("TILE")), 1];
+        self.dispatch(planner, t.n, "backward_params", &buffers, &[("C_LANES", lanes as f64)], invocations)?;
 
         let Some(d_x) = t.d_x else { return Ok(()) };
         let (ph, pw) = self.pooled();
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward_input",
-            constants,
-            buffers: &[d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())],
-            invocations: [t.n * (ph + 1) * (pw + 1).div_ceil(tile("WINDOWS")), self.channels.div_ceil(tile("TILE")), 1],
-            flops: t.n as u64 * self.flops(),
-        })
+        let buffers = [d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())];
+        let strips = t.n * (ph + 1) * (pw + 1).div_ceil(tile("WINDOWS"));
+        let invocations = [strips, self.channels.div_ceil(tile("TILE")), 1];
+        self.dispatch(planner, t.n, "backward_input", &buffers, &[], invocations)
     }
 
     fn forward(&self, s: ForwardSlices) {

@@ -28,8 +28,17 @@ impl CrossEntropy {
     /// Elements of one [`BatchMetrics`] in its tensor.
     pub const METRICS_LEN: usize = size_of::<BatchMetrics>() / 4;
 
-    fn constants(&self, n: usize) -> [(&'static str, f64); 2] {
-        [("BATCH", n as f64), ("CLASSES", self.classes as f64)]
+    fn dispatch(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        entry: &str,
+        buffers: &[(&str, &Tensor, usize)],
+        invocations: usize,
+    ) -> Result<(), GpuError> {
+        let constants = &[("BATCH", n as f64), ("CLASSES", self.classes as f64)];
+        let invocations = [invocations, 1, 1];
+        planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops: 0 })
     }
 
     /// Each sample's loss into `losses` (N).
@@ -41,14 +50,8 @@ impl CrossEntropy {
         targets: &Tensor,
         losses: &Tensor,
     ) -> Result<(), GpuError> {
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "forward",
-            constants: &self.constants(n),
-            buffers: &[("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)],
-            invocations: [n, 1, 1],
-            flops: 0,
-        })
+        let buffers = [("logits", logits, n * self.classes), ("targets", targets, n), ("losses", losses, n)];
+        self.dispatch(planner, n, "forward", &buffers, n)
     }
 
     /// The gradient of the mean loss into `d_logits` (N, classes).
@@ -61,48 +64,25 @@ impl CrossEntropy {
         d_logits: &Tensor,
     ) -> Result<(), GpuError> {
         let len = n * self.classes;
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward",
-            constants: &self.constants(n),
-            buffers: &[("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)],
-            invocations: [n, 1, 1],
-            flops: 0,
-        })
+        let buffers = [("logits", logits, len), ("targets", targets, n), ("d_logits", d_logits, len)];
+        self.dispatch(planner, n, "backward", &buffers, n)
     }
 
     /// Loss, gradient and metrics in one dispatch.
     pub fn plan_train(&self, planner: &mut Planner, t: &LossTensors, d_logits: &Tensor) -> Result<(), GpuError> {
-        let len = t.n * self.classes;
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "train",
-            constants: &self.constants(t.n),
-            buffers: &[
-                ("logits", t.logits, len),
-                ("targets", t.targets, t.n),
-                ("metrics", t.metrics, Self::METRICS_LEN),
-                ("d_logits", d_logits, len),
-            ],
-            invocations: [1, 1, 1],
-            flops: 0,
-        })
+        let [logits, targets, metrics] = self.buffers(t);
+        let d_logits = ("d_logits", d_logits, t.n * self.classes);
+        self.dispatch(planner, t.n, "train", &[logits, targets, metrics, d_logits], 1)
     }
 
     /// Loss and metrics alone.
     pub fn plan_evaluate(&self, planner: &mut Planner, t: &LossTensors) -> Result<(), GpuError> {
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "evaluate",
-            constants: &self.constants(t.n),
-            buffers: &[
-                ("logits", t.logits, t.n * self.classes),
-                ("targets", t.targets, t.n),
-                ("metrics", t.metrics, Self::METRICS_LEN),
-            ],
-            invocations: [1, 1, 1],
-            flops: 0,
-        })
+        self.dispatch(planner, t.n, "evaluate", &self.buffers(t), 1)
+    }
+
+    fn buffers<'a>(&self, t: &LossTensors<'a>) -> [(&'static str, &'a Tensor, usize); 3] {
+        let logits = ("logits", t.logits, t.n * self.classes);
+        [logits, ("targets", t.targets, t.n), ("metrics", t.metrics, Self::METRICS_LEN)]
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::{Dispatch, in_turns};
-use crate::gpu::{GpuError, Planner, Shader};
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
 
 pub const SHADER: Shader = shader!("maxpool2d");
@@ -25,13 +25,23 @@ impl MaxPool2d {
         (self.height / self.size, self.width / self.size)
     }
 
-    fn constants(&self, n: usize) -> [(&'static str, f64); 4] {
-        [
+    /// One invocation for each of the `elements` of a plane, which takes planes in turns.
+    fn dispatch(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        entry: &str,
+        buffers: &[(&str, &Tensor, usize)],
+        elements: usize,
+    ) -> Result<(), GpuError> {
+        let constants = &[
             ("PLANES", (n * self.channels) as f64),
             ("HEIGHT", self.height as f64),
             ("WIDTH", self.width as f64),
             ("SIZE", self.size as f64),
-        ]
+        ];
+        let invocations = [elements, in_turns(n * self.channels), 1];
+        planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops: 0 })
     }
 }
 
@@ -55,27 +65,15 @@ impl Op for MaxPool2d {
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (inputs, outputs) = (t.n * self.input_len(), t.n * self.output_len());
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "forward",
-            constants: &self.constants(t.n),
-            buffers: &[("x", t.x, inputs), ("y", t.y, outputs), ("winner", t.saved, outputs)],
-            invocations: [self.output_len() / self.channels, in_turns(t.n * self.channels), 1],
-            flops: 0,
-        })
+        let buffers = [("x", t.x, inputs), ("y", t.y, outputs), ("winner", t.saved, outputs)];
+        self.dispatch(planner, t.n, "forward", &buffers, self.output_len() / self.channels)
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
         let Some(d_x) = t.d_x else { return Ok(()) };
         let (inputs, outputs) = (t.n * self.input_len(), t.n * self.output_len());
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward",
-            constants: &self.constants(t.n),
-            buffers: &[("d_y", t.d_y, outputs), ("winner", t.saved, outputs), ("d_x", d_x, inputs)],
-            invocations: [self.height * self.width, in_turns(t.n * self.channels), 1],
-            flops: 0,
-        })
+        let buffers = [("d_y", t.d_y, outputs), ("winner", t.saved, outputs), ("d_x", d_x, inputs)];
+        self.dispatch(planner, t.n, "backward", &buffers, self.height * self.width)
     }
 
     fn forward(&self, s: ForwardSlices) {

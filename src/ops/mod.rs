@@ -83,7 +83,7 @@ pub struct ForwardTensors<'a> {
     pub params: &'a [Tensor],
     /// (N, `output_len`)
     pub y: &'a Tensor,
-    /// (N, `kept_len`) as u32
+    /// (N, `saved_len`) as u32
     pub saved: &'a Tensor,
 }
 
@@ -130,13 +130,9 @@ pub trait Op: Send + Sync {
     fn input_len(&self) -> usize;
     /// Elements of one sample coming out.
     fn output_len(&self) -> usize;
-    /// u32 elements per sample that the forward pass keeps for the backward pass on the CPU.
+    /// u32 elements per sample that the forward pass saves for the backward pass. The two paths may fill them differently.
     fn saved_len(&self) -> usize {
         0
-    }
-    /// The same on the GPU, where they may be packed otherwise.
-    fn kept_len(&self) -> usize {
-        self.saved_len()
     }
     /// Dense FLOPs of one sample's forward pass: two for each multiply-add of a convolution or a linear layer, as its definition
     /// has them, outputs that pooling drops included. All else counts as none. Each backward pass, to the input and to the

@@ -2,7 +2,7 @@
 
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
 use crate::gpu::plan::{Dispatch, strided};
-use crate::gpu::{GpuError, Planner, Shader};
+use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
 
 pub const SHADER: Shader = shader!("relu");
@@ -11,6 +11,20 @@ pub const SHADER: Shader = shader!("relu");
 #[derive(Clone, Debug)]
 pub struct Relu {
     pub len: usize,
+}
+
+impl Relu {
+    fn dispatch(&self, planner: &mut Planner, n: usize, entry: &str, buffers: &[(&str, &Tensor)]) -> Result<(), GpuError> {
+        let total = n * self.len;
+        planner.dispatch(Dispatch {
+            shader: &SHADER,
+            entry,
+            constants: &[("LENGTH", total as f64)],
+            buffers: &Vec::from_iter(buffers.iter().map(|&(name, tensor)| (name, tensor, total))),
+            invocations: strided(total),
+            flops: 0,
+        })
+    }
 }
 
 impl Op for Relu {
@@ -27,28 +41,12 @@ impl Op for Relu {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let total = t.n * self.len;
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "forward",
-            constants: &[("LENGTH", total as f64)],
-            buffers: &[("x", t.x, total), ("y", t.y, total)],
-            invocations: strided(total),
-            flops: 0,
-        })
+        self.dispatch(planner, t.n, "forward", &[("x", t.x), ("y", t.y)])
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
         let Some(d_x) = t.d_x else { return Ok(()) };
-        let total = t.n * self.len;
-        planner.dispatch(Dispatch {
-            shader: &SHADER,
-            entry: "backward",
-            constants: &[("LENGTH", total as f64)],
-            buffers: &[("x", t.x, total), ("d_y", t.d_y, total), ("d_x", d_x, total)],
-            invocations: strided(total),
-            flops: 0,
-        })
+        self.dispatch(planner, t.n, "backward", &[("x", t.x), ("d_y", t.d_y), ("d_x", d_x)])
     }
 
     fn forward(&self, s: ForwardSlices) {

@@ -101,7 +101,7 @@ impl Gpu {
         params: &[&[f32]],
         step: u32,
     ) -> Result<(Vec<f32>, Vec<u32>), Fault> {
-        let (y_len, saved_len) = (n * op.output_len(), n * op.kept_len());
+        let (y_len, saved_len) = (n * op.output_len(), n * op.saved_len());
         let (y, saved) = (self.output("y", y_len)?, self.output("winner", saved_len)?);
         let params = self.inputs("parameter", params)?;
         let tensors = ForwardTensors { n, training: true, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };

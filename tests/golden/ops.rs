@@ -103,7 +103,7 @@ impl Case {
     fn check_gpu(&self, gpu: &Gpu, op: &dyn Op) {
         let params: Vec<Tensor> = self.params.iter().map(|p| gpu.tensor(p)).collect();
         let (x, y) = (gpu.tensor(&self.x), gpu.unwritten(self.y.want.len()));
-        let saved = gpu.tensor(&vec![u32::MAX; self.n * op.kept_len()]);
+        let saved = gpu.tensor(&vec![u32::MAX; self.n * op.saved_len()]);
         let (d_y, d_x) = (gpu.tensor(&self.d_y), gpu.unwritten(self.x.len()));
         let d_params: Vec<Tensor> = self.params.iter().map(|p| gpu.unwritten(p.len())).collect();
         gpu.run(&self.name, |planner| {
