@@ -78,8 +78,8 @@ impl Context {
         } else {
             // SAFETY: without wgpu's checks a shader that indexes outside its buffers or never leaves a loop is undefined
             // behaviour. Only this crate's own shaders come here; `tests/op_parity/` runs every entry point over sizes that hurt
-            // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape. (`bench`'s own shader
-            // looks at the length of the one buffer that it indexes.)
+            // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape. (`peak`'s shader looks
+            // at the length of the one buffer that it indexes; the ladder's own test runs its rungs both ways.)
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
         let module = Arc::new(Module { naga, info, wgpu });

@@ -8,6 +8,7 @@ pub mod drive;
 pub mod engine;
 pub mod kernel;
 mod network;
+pub mod peak;
 pub mod plan;
 pub mod profile;
 pub mod shader;

@@ -5,7 +5,6 @@
 mod host;
 mod kernels;
 mod measure;
-mod peak;
 mod report;
 
 use super::device::{self, Choice, DeviceChoice};

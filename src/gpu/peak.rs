@@ -1,16 +1,16 @@
 //! The device's ceiling, for kernels to be held against.
 
-use crate::cli::watch;
-use mnist_wgpu::gpu::plan::{self, Dispatch};
-use mnist_wgpu::gpu::{Batch, Context, GpuError, Planner, Shader, Tensor, drive};
+use super::plan::{self, Dispatch};
+use super::{Batch, Context, GpuError, Planner, Shader, Tensor};
+use std::time::Duration;
 
 const SHADER: Shader = Shader { op: "peak", source: include_str!("peak.wgsl") };
 
 /// Enough for any GPU: 1,024 for each core of the largest.
 const INVOCATIONS: usize = 1 << 18;
 
-/// GFLOP/s of multiply-adds in registers: the best of a few runs that each take long enough for a clock on the host.
-pub fn measure(context: &Context) -> Result<f64, GpuError> {
+/// GFLOP/s of multiply-adds in registers: the best of a few runs that each take long enough for `clock`, the host's.
+pub async fn measure(context: &Context, clock: impl Fn() -> Duration) -> Result<f64, GpuError> {
     let rounds = Tensor::zeros(context, "rounds", 1)?;
     let sums = Tensor::zeros(context, "sums", INVOCATIONS)?;
     let per_round = 2 * (SHADER.constant("CHAINS") * SHADER.constant("LENGTH")) as usize * INVOCATIONS;
@@ -23,21 +23,21 @@ pub fn measure(context: &Context) -> Result<f64, GpuError> {
         invocations: [INVOCATIONS, 1, 1],
         flops: per_round as u64,
     })?;
-    let time = |count: u32| -> Result<f64, GpuError> {
+    let time = async |count: u32| -> Result<f64, GpuError> {
         rounds.write(context, bytemuck::bytes_of(&count));
-        let from = watch::clock();
+        let from = clock();
         plan::run(context, &planner.steps, &Batch::default())?;
-        drive::block_on(context, rounds.read::<u32>(context))?; // after the dispatch
-        Ok((watch::clock() - from).as_secs_f64())
+        rounds.read::<u32>(context).await?; // after the dispatch
+        Ok((clock() - from).as_secs_f64())
     };
-    time(1)?; // compiles
+    time(1).await?; // compiles
     let mut count = 1;
-    while time(count)? < 0.05 && count < 1 << 20 {
+    while time(count).await? < 0.05 && count < 1 << 20 {
         count *= 2;
     }
     let mut best = f64::INFINITY;
     for _ in 0..5 {
-        best = best.min(time(count)?);
+        best = best.min(time(count).await?);
     }
     Ok(f64::from(count) * per_round as f64 / best / 1e9)
 }
