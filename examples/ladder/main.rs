@@ -142,8 +142,8 @@ impl Ladder {
         Ok(())
     }
 
-    /// Seconds that each rung takes, by the host's clock: the median of five rounds, in which all run in turn, each in one submit of
-    /// as many dispatches as take 20 ms.
+    /// Seconds that each rung takes, by the host's clock: the median of five rounds. In a round all run in turn, each in one
+    /// submit of as many dispatches as take 20 ms.
     fn time(&self, rungs: &[Rung]) -> Result<Vec<f64>, GpuError> {
         let (context, tensors) = (&self.gpu.context, self.tensors()?);
         let run = |steps: &[Step]| -> Result<f64, GpuError> {
