@@ -129,7 +129,7 @@ impl Ladder {
             x: self.gpu.input("x", &self.x)?,
             params: [self.gpu.input("weight", &self.weight)?, self.gpu.input("bias", &self.bias)?],
             y: self.gpu.output("y", N * LAYER.output_len())?,
-            winner: self.gpu.output("winner", N * LAYER.kept_len())?,
+            winner: self.gpu.output("winner", N * LAYER.saved_len())?,
         })
     }
 
