@@ -45,22 +45,30 @@ struct Kernel { r0: vec3f, r1: vec3f, r2: vec3f }           // 3x3 taps
 struct Pair { left: vec4f, right: vec4f }                   // two neighbouring windows, 2x2 each
 
 // What lies at `row`, `column` of the padded input. An unsigned row above the image wraps around to a large one, so that one
-// comparison finds what is above and below. Without padding everything that counts is inside; what a strip reads beyond the
-// last column belongs to a window that is not stored.
+// comparison finds what is above and below.
 fn x_at(plane: u32, row: u32, column: u32) -> f32 {
     let r = row - PADDING;
     let k = column - PADDING;
-    let at = min((plane * HEIGHT + r) * WIDTH + k, BATCH * CHANNELS * HEIGHT * WIDTH - 1u);
-    return select(0.0, x[at], PADDING == 0u || (r < HEIGHT && k < WIDTH));
+    return select(0.0, x[(plane * HEIGHT + min(r, HEIGHT - 1u)) * WIDTH + min(k, WIDTH - 1u)], r < HEIGHT && k < WIDTH);
 }
 
-fn x_row(plane: u32, row: u32, column: u32) -> vec4f {
+// Four neighbours in a row. Without padding all of them are inside.
+fn x_four(plane: u32, row: u32, column: u32) -> vec4f {
     if (PADDING > 0u) {
         return vec4f(x_at(plane, row, column), x_at(plane, row, column + 1u),
             x_at(plane, row, column + 2u), x_at(plane, row, column + 3u));
     }
-    let at = (plane * HEIGHT + row) * WIDTH + column;
-    return vec4f(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+    let i = (plane * HEIGHT + row) * WIDTH + column;
+    return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
+}
+
+// Two neighbours. Without padding only those of a window that is not stored may be outside: they must not lie behind the last.
+fn x_two(plane: u32, row: u32, column: u32) -> vec2f {
+    if (PADDING > 0u) {
+        return vec2f(x_at(plane, row, column), x_at(plane, row, column + 1u));
+    }
+    let i = min((plane * HEIGHT + row) * WIDTH + column, BATCH * CHANNELS * HEIGHT * WIDTH - 2u);
+    return vec2f(x[i], x[i + 1u]);
 }
 
 // weight[o, c]
@@ -104,14 +112,14 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) grou
     var s3 = Pair();
     for (var c = 0u; c < CHANNELS; c++) {
         let plane = n * CHANNELS + c;
-        let a0 = x_row(plane, 2u * py, 2u * px);
-        let a1 = x_row(plane, 2u * py + 1u, 2u * px);
-        let a2 = x_row(plane, 2u * py + 2u, 2u * px);
-        let a3 = x_row(plane, 2u * py + 3u, 2u * px);
-        let b0 = vec2f(x_at(plane, 2u * py, 2u * px + 4u), x_at(plane, 2u * py, 2u * px + 5u));
-        let b1 = vec2f(x_at(plane, 2u * py + 1u, 2u * px + 4u), x_at(plane, 2u * py + 1u, 2u * px + 5u));
-        let b2 = vec2f(x_at(plane, 2u * py + 2u, 2u * px + 4u), x_at(plane, 2u * py + 2u, 2u * px + 5u));
-        let b3 = vec2f(x_at(plane, 2u * py + 3u, 2u * px + 4u), x_at(plane, 2u * py + 3u, 2u * px + 5u));
+        let a0 = x_four(plane, 2u * py, 2u * px);
+        let a1 = x_four(plane, 2u * py + 1u, 2u * px);
+        let a2 = x_four(plane, 2u * py + 2u, 2u * px);
+        let a3 = x_four(plane, 2u * py + 3u, 2u * px);
+        let b0 = x_two(plane, 2u * py, 2u * px + 4u);
+        let b1 = x_two(plane, 2u * py + 1u, 2u * px + 4u);
+        let b2 = x_two(plane, 2u * py + 2u, 2u * px + 4u);
+        let b3 = x_two(plane, 2u * py + 3u, 2u * px + 4u);
         let left = Field(a0, a1, a2, a3);
         let right = Field(vec4f(a0.zw, b0), vec4f(a1.zw, b1), vec4f(a2.zw, b2), vec4f(a3.zw, b3));
         s0 = convolve_pair(s0, left, right, kernel(o, c));
@@ -287,13 +295,13 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
         let n = column / pooled_width();
         let px = column % pooled_width();
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);
-        var below0 = x_row(plane, 0u, 2u * px);
-        var below1 = x_row(plane, 1u, 2u * px);
+        var below0 = x_four(plane, 0u, 2u * px);
+        var below1 = x_four(plane, 1u, 2u * px);
         for (var py = 0u; py < pooled_height(); py++) {
             let r0 = below0;
             let r1 = below1;
-            below0 = x_row(plane, 2u * py + 2u, 2u * px);
-            below1 = x_row(plane, 2u * py + 3u, 2u * px);
+            below0 = x_four(plane, 2u * py + 2u, 2u * px);
+            below1 = x_four(plane, 2u * py + 3u, 2u * px);
             let field = Field(r0, r1, below0, below1);
             let at = py * pooled_width() + px;
             let q = (vec4u(winner[(n * words() + group.y) * windows() + at]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);

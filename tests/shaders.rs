@@ -401,5 +401,5 @@ fn a_tile_size_is_read_from_the_shader() {
 #[test]
 fn the_mark_of_a_dead_window_is_the_same_on_both_sides() {
     use mnist_wgpu::ops::conv2d_relu_maxpool2d::{DEAD, SHADER};
-    assert_eq!(SHADER.constant("DEAD"), u32::from(DEAD));
+    assert_eq!(SHADER.constant("DEAD"), usize::from(DEAD));
 }

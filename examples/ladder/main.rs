@@ -38,7 +38,7 @@ macro_rules! wgsl {
 
 fn rungs() -> [Rung; 6] {
     let (windows, out) = (N * LAYER.windows(), LAYER.out);
-    let tile = wgsl!("5_channels").constant("TILE") as usize;
+    let tile = wgsl!("5_channels").constant("TILE");
     let rung = |shader, about, loads: usize, multiply_adds: usize, invocations| {
         let loads_per_multiply_add = loads as f64 / multiply_adds as f64;
         Rung { shader, about, loads_per_multiply_add, invocations }

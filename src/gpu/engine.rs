@@ -113,26 +113,23 @@ impl<'a> GpuEngine<'a> {
         })
     }
 
-    fn steps(&self) -> impl Iterator<Item = &Step> {
-        let gather = match self.set {
-            Set::Train => &self.gather[0],
-            Set::Test => &self.gather[1],
-        };
-        let steps = match self.work {
+    /// The dispatches of `work` on a batch of `set`, in order.
+    fn steps(&self, set: Set, work: Work) -> impl Iterator<Item = &Step> {
+        let steps = match work {
             Work::Train => &self.train,
             Work::Evaluate => &self.evaluate,
         };
-        gather.iter().chain(steps)
+        self.gather[set as usize].iter().chain(steps)
     }
 
     /// A training step's dispatches, in order.
     pub fn training_steps(&self) -> impl Iterator<Item = &Step> {
-        self.gather[0].iter().chain(&self.train)
+        self.steps(Set::Train, Work::Train)
     }
 
     /// An evaluation's dispatches for a batch of test images, in order.
     pub fn evaluation_steps(&self) -> impl Iterator<Item = &Step> {
-        self.gather[1].iter().chain(&self.evaluate)
+        self.steps(Set::Test, Work::Evaluate)
     }
 
     /// What stage `stage` put out for the last batch, (N, ...).
@@ -173,7 +170,7 @@ impl Engine for GpuEngine<'_> {
         expect("the end of a range of batches", batches.end, self.batches + 1)?;
         let mut encoder =
             self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("batches") });
-        let steps = batches.clone().flat_map(|batch| self.steps().map(move |step| (step, batch as u32)));
+        let steps = batches.clone().flat_map(|batch| self.steps(self.set, self.work).map(move |step| (step, batch as u32)));
         plan::record(&mut encoder, steps, &self.batch_group);
         let len = CrossEntropy::METRICS_LEN;
         let staging = self.metrics.stage(self.context, &mut encoder, batches.start * len..batches.end * len);

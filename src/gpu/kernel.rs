@@ -101,12 +101,9 @@ impl Context {
 
     fn compile(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
         let module = self.module(shader)?;
-        let known = || module.naga.entry_points.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
-        let index = module.naga.entry_points.iter().position(|e| e.name == entry).ok_or_else(|| GpuError::EntryPoint {
-            op: shader.op,
-            entry: entry.into(),
-            known: known(),
-        })?;
+        let entries: Vec<_> = module.naga.entry_points.iter().map(|e| e.name.as_str()).collect();
+        let unknown = || GpuError::EntryPoint { op: shader.op, entry: entry.into(), known: entries.join(", ") };
+        let index = entries.iter().position(|&known| known == entry).ok_or_else(unknown)?;
         let (batch, bindings): (Vec<_>, Vec<_>) =
             reflect(&module.naga, &module.info, index).into_iter().partition(|b| b.group == 1);
 

@@ -13,7 +13,7 @@ const INVOCATIONS: usize = 1 << 18;
 pub async fn measure(context: &Context, clock: impl Fn() -> Duration) -> Result<f64, GpuError> {
     let rounds = Tensor::zeros(context, "rounds", 1)?;
     let sums = Tensor::zeros(context, "sums", INVOCATIONS)?;
-    let per_round = 2 * (SHADER.constant("CHAINS") * SHADER.constant("LENGTH")) as usize * INVOCATIONS;
+    let per_round = 2 * SHADER.constant("CHAINS") * SHADER.constant("LENGTH") * INVOCATIONS;
     let mut planner = Planner::new(context);
     planner.dispatch(Dispatch {
         shader: &SHADER,

@@ -76,27 +76,6 @@ pub struct Dispatch<'a> {
     pub flops: u64,
 }
 
-impl Dispatch<'_> {
-    /// Whole workgroups along x, y, z, an error if a device allows no more than `limit` of them.
-    fn workgroups(&self, kernel: &Kernel, limit: u32) -> Result<[u32; 3], GpuError> {
-        let mut workgroups = [0; 3];
-        for (axis, count) in workgroups.iter_mut().enumerate() {
-            let needed = self.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize);
-            *count = u32::try_from(needed).unwrap_or(u32::MAX);
-            if *count > limit {
-                return Err(GpuError::TooManyWorkgroups {
-                    op: self.shader.op,
-                    entry: self.entry.into(),
-                    axis: ['x', 'y', 'z'][axis],
-                    found: *count,
-                    limit,
-                });
-            }
-        }
-        Ok(workgroups)
-    }
-}
-
 /// Collects the steps of a plan.
 pub struct Planner<'a> {
     pub context: &'a Context,
@@ -145,7 +124,13 @@ impl<'a> Planner<'a> {
             entries.push(wgpu::BindGroupEntry { binding: b.index, resource: tensor.binding() });
         }
 
-        let workgroups = d.workgroups(&kernel, self.context.device.limits().max_compute_workgroups_per_dimension)?;
+        let whole = |axis: usize| d.invocations[axis].div_ceil(kernel.workgroup_size[axis] as usize);
+        let workgroups = [0, 1, 2].map(|axis| u32::try_from(whole(axis)).unwrap_or(u32::MAX));
+        let limit = self.context.device.limits().max_compute_workgroups_per_dimension;
+        if let Some(axis) = workgroups.iter().position(|&count| count > limit) {
+            let (entry, found) = (d.entry.into(), workgroups[axis]);
+            return Err(GpuError::TooManyWorkgroups { op: d.shader.op, entry, axis: ['x', 'y', 'z'][axis], found, limit });
+        }
         let label = format!("{}.{}", d.shader.op, d.entry);
         let bind_group = self.context.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(&label),

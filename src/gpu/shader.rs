@@ -24,15 +24,13 @@ impl Shader {
     ///
     /// # Panics
     /// If the file declares no such constant.
-    pub fn constant(&self, name: &str) -> u32 {
+    pub fn constant(&self, name: &str) -> usize {
         let value = |line: &str| {
             let value = line.strip_prefix("const ")?.strip_prefix(name)?.strip_prefix(": u32 = ")?;
             value.split_once("u;")?.0.parse().ok()
         };
-        match self.source.lines().find_map(value) {
-            Some(value) => value,
-            None => panic!("shaders/{}.wgsl declares no `const {name}: u32`", self.op),
-        }
+        let found = self.source.lines().find_map(value);
+        found.unwrap_or_else(|| panic!("shaders/{}.wgsl declares no `const {name}: u32`", self.op))
     }
 
     /// Parses and validates the file.

@@ -73,11 +73,6 @@ impl Conv2dReluMaxPool2d {
     }
 }
 
-/// A tile size of the shader.
-fn tile(name: &str) -> usize {
-    SHADER.constant(name) as usize
-}
-
 impl Op for Conv2dReluMaxPool2d {
     fn name(&self) -> &'static str {
         SHADER.op
@@ -93,7 +88,7 @@ impl Op for Conv2dReluMaxPool2d {
 
     /// A byte for each winner, as the shader packs them: words of as many channels as an invocation takes.
     fn saved_len(&self) -> usize {
-        self.out.div_ceil(tile("TILE")) * self.windows()
+        self.out.div_ceil(SHADER.constant("TILE")) * self.windows()
     }
 
     fn flops(&self) -> u64 {
@@ -114,7 +109,8 @@ impl Op for Conv2dReluMaxPool2d {
             ("y", t.y, t.n * self.output_len()),
             ("winner", t.saved, t.n * self.saved_len()),
         ];
-        let invocations = [t.n * ph * pw.div_ceil(tile("WINDOWS")), self.out.div_ceil(tile("TILE")), 1];
+        let invocations =
+            [t.n * ph * pw.div_ceil(SHADER.constant("WINDOWS")), self.out.div_ceil(SHADER.constant("TILE")), 1];
         self.dispatch(planner, t.n, "forward", &buffers, &[], invocations)
     }
 
@@ -124,14 +120,15 @@ impl Op for Conv2dReluMaxPool2d {
         let buffers = [("x", t.x, t.n * self.input_len()), d_y, winner, d_weight, d_bias];
         // A workgroup takes a power of two of input channels, few where there are few.
         let lanes = self.channels.next_power_of_two().min(8);
-        let invocations = [self.channels.div_ceil(lanes) * tile("GROUP"), self.out.div_ceil(tile("TILE")), 1];
+        let invocations =
+            [self.channels.div_ceil(lanes) * SHADER.constant("GROUP"), self.out.div_ceil(SHADER.constant("TILE")), 1];
         self.dispatch(planner, t.n, "backward_params", &buffers, &[("C_LANES", lanes as f64)], invocations)?;
 
         let Some(d_x) = t.d_x else { return Ok(()) };
         let (ph, pw) = self.pooled();
         let buffers = [d_y, winner, ("weight", &t.params[0], self.weight_len()), ("d_x", d_x, t.n * self.input_len())];
-        let strips = t.n * (ph + 1) * (pw + 1).div_ceil(tile("WINDOWS"));
-        let invocations = [strips, self.channels.div_ceil(tile("TILE")), 1];
+        let strips = t.n * (ph + 1) * (pw + 1).div_ceil(SHADER.constant("WINDOWS"));
+        let invocations = [strips, self.channels.div_ceil(SHADER.constant("TILE")), 1];
         self.dispatch(planner, t.n, "backward_input", &buffers, &[], invocations)
     }
 

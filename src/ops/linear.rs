@@ -1,4 +1,5 @@
-//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it, and the dropout of its input that may come before it.
+//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it, and the dropout of its input that may
+//! come before it.
 
 use super::dropout::{self, Dropout};
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
@@ -60,7 +61,6 @@ impl Op for Linear {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let tile = |name| SHADER.constant(name) as usize;
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
@@ -71,15 +71,18 @@ impl Op for Linear {
                 ("bias", &t.params[1], self.outputs),
                 ("y", t.y, t.n * self.outputs),
             ],
-            invocations: [self.outputs.div_ceil(tile("BLOCK")) * tile("GROUP"), t.n.div_ceil(tile("BLOCK")), 1],
+            invocations: [
+                self.outputs.div_ceil(SHADER.constant("BLOCK")) * SHADER.constant("GROUP"),
+                t.n.div_ceil(SHADER.constant("BLOCK")),
+                1,
+            ],
             flops: t.n as u64 * self.flops(),
         })
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let tile = |name| SHADER.constant(name) as usize;
-        let columns = self.inputs.div_ceil(tile("GROUP") * tile("COLUMNS")) * tile("GROUP");
-        let rows = |length: usize| length.div_ceil(tile("ROWS"));
+        let columns = self.inputs.div_ceil(SHADER.constant("GROUP") * SHADER.constant("COLUMNS")) * SHADER.constant("GROUP");
+        let rows = |length: usize| length.div_ceil(SHADER.constant("ROWS"));
 
         let mut buffers = vec![
             ("x", t.x, t.n * self.inputs),
