@@ -104,6 +104,36 @@ fn every_gpu_learns_digits_it_has_not_seen() {
     }
 }
 
+/// Wherever a weight stops being a number, the next batch's loss tells.
+fn a_nan_reaches_the_loss(engine: &mut Any) {
+    let net = net(0.5);
+    for parameter in net.parameters() {
+        let mut parameters = net.init(0);
+        parameters[parameter.range.start] = f32::NAN;
+        engine.start(&parameters);
+        for metrics in [engine.evaluate(Set::Test, &first(32)), engine.train(&first(32), 0, 1)] {
+            assert!(metrics.iter().all(BatchMetrics::diverged), "{}, {}: {metrics:?}", engine.name, parameter.name);
+        }
+    }
+}
+
+#[test]
+fn a_nan_in_any_parameter_reaches_the_loss_on_the_cpu() {
+    for fuse in [true, false] {
+        a_nan_reaches_the_loss(&mut Any::cpu(&net(0.5), images(), Settings { fuse, ..Settings::default() }));
+    }
+}
+
+#[test]
+fn a_nan_in_any_parameter_reaches_the_loss_on_every_gpu() {
+    for context in &contexts(&BOTH) {
+        for fuse in [true, false] {
+            let settings = Settings { fuse, ..Settings::default() };
+            a_nan_reaches_the_loss(&mut Any::gpu(context, &net(0.5), images(), settings));
+        }
+    }
+}
+
 /// A learning rate with which weights, then outputs, soon are no finite numbers.
 fn diverges(engine: &mut Any) {
     engine.start(&net(0.5).init(0));
