@@ -38,7 +38,6 @@ fn pooled_height() -> u32 { return (HEIGHT + 2u * PADDING - 2u) / 2u; }
 fn pooled_width() -> u32 { return (WIDTH + 2u * PADDING - 2u) / 2u; }
 fn windows() -> u32 { return pooled_height() * pooled_width(); }
 fn words() -> u32 { return (OUT_CHANNELS + TILE - 1u) / TILE; }
-fn slices() -> u32 { return GROUP / C_LANES; }
 
 struct Field { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f } // 4x4 numbers around a 2x2 window
 struct Kernel { r0: vec3f, r1: vec3f, r2: vec3f }           // 3x3 taps
@@ -291,7 +290,7 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     var w2 = Kernel();
     var w3 = Kernel();
     var b = vec4f();
-    for (var column = local / C_LANES; column < BATCH * pooled_width(); column += slices()) {
+    for (var column = local / C_LANES; column < BATCH * pooled_width(); column += GROUP / C_LANES) {
         let n = column / pooled_width();
         let px = column % pooled_width();
         let plane = n * CHANNELS + min(c, CHANNELS - 1u);

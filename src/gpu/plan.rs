@@ -105,10 +105,8 @@ impl<'a> Planner<'a> {
                 return Err(error(name, format!("the kernel does not use it; it uses: {}", used.join(", "))));
             }
             if tensor.len() < *needed {
-                return Err(error(
-                    name,
-                    format!("needs {needed} elements, but tensor `{}` has {}", tensor.label, tensor.len()),
-                ));
+                let (label, found) = (&tensor.label, tensor.len());
+                return Err(error(name, format!("needs {needed} elements, but tensor `{label}` has {found}")));
             }
         }
         let mut entries = Vec::new();

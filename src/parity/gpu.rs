@@ -67,11 +67,6 @@ impl Gpu {
         self.in_out(label, &vec![SENTINEL; len])
     }
 
-    /// Only plans.
-    pub fn plan(&self, plan: impl FnOnce(&mut Planner) -> Result<(), GpuError>) -> Result<(), GpuError> {
-        plan(&mut Planner::new(&self.context))
-    }
-
     /// Plans, runs and waits.
     pub fn run(&self, batch: Batch, plan: impl FnOnce(&mut Planner) -> Result<(), GpuError>) -> Result<(), GpuError> {
         let mut planner = Planner::new(&self.context);

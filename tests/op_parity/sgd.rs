@@ -1,6 +1,7 @@
 //! sgd: ten steps in a row.
 
 use crate::{demand, gpus};
+use mnist_wgpu::gpu::Planner;
 use mnist_wgpu::ops::sgd::Sgd;
 use mnist_wgpu::parity::Kind;
 use mnist_wgpu::parity::sgd::{check, check_exactly};
@@ -50,7 +51,8 @@ fn an_arena_that_fills_no_vector_is_refused() {
     for gpu in gpus() {
         let [param, velocity, gradient] = ["param", "velocity", "gradient"]
             .map(|label| gpu.in_out(label, &[0.0f32; 8]).expect("it fits").slice(label, 0..7));
-        let error = gpu.plan(|planner| Sgd::default().plan(planner, &param, &velocity, &gradient)).expect_err("7 elements");
+        let error =
+            Sgd::default().plan(&mut Planner::new(&gpu.context), &param, &velocity, &gradient).expect_err("7 elements");
         assert!(error.to_string().contains("multiple of 4") && error.to_string().contains('7'), "{error}");
     }
 }
