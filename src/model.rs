@@ -209,8 +209,8 @@ impl Model {
         arena
     }
 
-    /// The ops that the layers become, in order. `fuse` lets a 3x3 convolution, ReLU and 2x2 pooling in a row become one, and dropout
-    /// and the linear layer after it; `seed` keys the dropout masks.
+    /// The ops that the layers become, in order. `fuse` lets a 3x3 convolution, ReLU and 2x2 pooling in a row become one, as
+    /// well as dropout and the linear layer after it; `seed` keys the dropout masks.
     pub fn stages(&self, fuse: bool, seed: u64) -> Vec<Stage> {
         let mut stages = Vec::new();
         let mut index = 0;

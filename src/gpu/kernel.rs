@@ -125,7 +125,9 @@ impl Context {
             .device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
         let mut groups = vec![Some(&layout)];
-        groups.extend((!batch.is_empty()).then_some(Some(&self.batch_layout)));
+        if !batch.is_empty() {
+            groups.push(Some(&self.batch_layout));
+        }
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &groups,

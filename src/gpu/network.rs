@@ -69,7 +69,7 @@ impl Network {
         Ok(x)
     }
 
-    /// Appends the backward pass, from the gradient of the logits to those of the parameters; of the network's input there is none.
+    /// Appends the backward pass, from the gradient of the logits to those of the parameters.
     pub fn plan_backward(&self, planner: &mut Planner, d_logits: Tensor) -> Result<(), GpuError> {
         let mut d_y = d_logits;
         for (index, stage) in self.stages.iter().enumerate().rev() {

@@ -61,6 +61,7 @@ impl Op for Linear {
     }
 
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
+        let blocks = |length: usize| length.div_ceil(SHADER.constant("BLOCK"));
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
@@ -71,11 +72,7 @@ impl Op for Linear {
                 ("bias", &t.params[1], self.outputs),
                 ("y", t.y, t.n * self.outputs),
             ],
-            invocations: [
-                self.outputs.div_ceil(SHADER.constant("BLOCK")) * SHADER.constant("GROUP"),
-                t.n.div_ceil(SHADER.constant("BLOCK")),
-                1,
-            ],
+            invocations: [blocks(self.outputs) * SHADER.constant("GROUP"), blocks(t.n), 1],
             flops: t.n as u64 * self.flops(),
         })
     }
