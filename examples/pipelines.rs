@@ -2,18 +2,16 @@
 //! classic network, and each entry point of the WGSL files given, with the values written there. No GPU is needed:
 //! `cargo run --release --example pipelines -- shaders/*.wgsl`. `scripts/browser` gives them to Chromium.
 
-use mnist_wgpu::data::{CLASSES, COLS, Dataset, Origin, ROWS, synthetic};
-use mnist_wgpu::engine::Settings;
-use mnist_wgpu::gpu::{Adapters, GpuEngine, Options, Step};
+use mnist_wgpu::data::synthetic;
+use mnist_wgpu::engine::{GpuEngine, Settings};
+use mnist_wgpu::gpu::{Adapters, Options, Step};
 use mnist_wgpu::model::Model;
 use serde_json::{Map, Value, json};
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let model = Model::new([1, ROWS, COLS], Model::classic_layers(0.5), CLASSES)?;
-    let (train, test) = synthetic(100, 10, 0);
-    let data =
-        Dataset { name: "synthetic".into(), origin: Origin::Synthetic { reason: "nothing runs".into() }, train, test };
+    let data = synthetic(100, 10, 0);
+    let model = Model::classic(data.shape, data.classes.len(), 0.5)?;
     // A browser's device has WebGPU's default limits.
     let options = Options { default_limits: true, ..Options::default() };
     let context = pollster::block_on(pollster::block_on(Adapters::noop()).open(0, options))?;

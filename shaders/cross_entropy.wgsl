@@ -15,6 +15,7 @@ struct Batch {
     count: u32,
     index: u32,
     step: u32,
+    learning_rate: f32,
 }
 
 struct Metrics {

@@ -11,6 +11,7 @@ struct Batch {
     count: u32,
     index: u32,
     step: u32,
+    learning_rate: f32,
 }
 
 @group(0) @binding(0) var<storage, read> images: array<u32>;

@@ -5,23 +5,31 @@
 // neighbouring ones, and takes the next a whole dispatch further on.
 
 override LENGTH: u32 = 225280u; // a multiple of 4
-override LR: f32 = 0.01;
 override MOMENTUM: f32 = 0.9;
 override NESTEROV: bool = true;
 
 const WORKGROUP: u32 = 256u;
 
+struct Batch {
+    first: u32,
+    count: u32,
+    index: u32,
+    step: u32,
+    learning_rate: f32,
+}
+
 @group(0) @binding(0) var<storage, read_write> param: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> velocity: array<vec4f>;
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
+@group(1) @binding(0) var<uniform> batch: Batch;
 
-// v = momentum * v + g;  p -= lr * (g + momentum * v) with Nesterov, lr * v without
+// v = momentum * v + g;  p -= learning_rate * (g + momentum * v) with Nesterov, learning_rate * v without
 @compute @workgroup_size(WORKGROUP)
 fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     for (var i = id.x; i < LENGTH / 4u; i += groups.x * WORKGROUP) {
         let g = gradient[i];
         let v = MOMENTUM * velocity[i] + g;
         velocity[i] = v;
-        param[i] -= LR * select(v, g + MOMENTUM * v, NESTEROV);
+        param[i] -= batch.learning_rate * select(v, g + MOMENTUM * v, NESTEROV);
     }
 }

@@ -1,15 +1,16 @@
-//! Checkpoints: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved from PyTorch
+//! Checkpoints, as bytes: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved from PyTorch
 //! can stand in for.
 
-use crate::engine::State;
-use crate::files;
-use crate::model::{Layer, Model, ModelError, Parameter};
+use crate::data;
+use crate::model::{Model, ModelError};
+use crate::ops::Layer;
+use crate::ops::optimizer::Optimizer;
+use crate::state::{Role, State};
 use crate::train::Position;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 /// What a checkpoint tells about itself: everything needed to use it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Info {
     /// Shape of a sample, (C, H, W).
     pub input: [usize; 3],
     pub layers: Vec<Layer>,
+    /// The classes' names, in the order of the outputs. Earlier versions knew digits alone, and did not write them.
+    #[serde(default = "data::digits")]
+    pub classes: Vec<String>,
     /// What was done to the pixels before the first layer.
     pub normalisation: String,
     /// The data set it was trained on: `mnist`, `synthetic` or `custom`.
@@ -36,17 +40,6 @@ pub const NORMALISATION: &str = "pixels / 255";
 /// The metadata key under which [`Info`] lies, as JSON.
 const KEY: &str = "mnist-wgpu";
 
-/// Where training stood: what it takes to go on, beside the network and the settings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Resume {
-    /// The optimizer's momentum, an arena of [`Model::arena_len`] elements.
-    pub velocity: Vec<f32>,
-    pub position: Position,
-}
-
-/// Tensors of the optimizer's momentum are named as their parameters, behind this.
-const VELOCITY: &str = "velocity.";
-
 /// The metadata key under which [`Position`] lies, as JSON.
 const POSITION: &str = "mnist-wgpu.position";
 
@@ -54,87 +47,78 @@ const POSITION: &str = "mnist-wgpu.position";
 #[derive(Debug)]
 pub struct Checkpoint {
     pub model: Model,
-    /// An arena of [`Model::arena_len`] elements.
-    pub parameters: Vec<f32>,
+    /// The network's arenas and, where there is a position, the optimizer's.
+    pub state: State,
     /// Absent in a file that PyTorch saved.
     pub info: Option<Info>,
-    /// Present in the last checkpoint of a run.
-    pub resume: Option<Resume>,
+    /// Where training stood. Present in the last checkpoint of a run.
+    pub position: Option<Position>,
 }
 
-/// A checkpoint that cannot be written or read.
+impl Checkpoint {
+    /// The classes' names, a digit's where the file has none.
+    pub fn classes(&self) -> Vec<String> {
+        self.info.as_ref().map_or_else(data::digits, |info| info.classes.clone())
+    }
+}
+
+/// A checkpoint that cannot be written or read. The texts do not say which file it was.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    #[error("cannot write the checkpoint {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error("the network cannot be written as safetensors: {0}")]
+    Serialize(SafeTensorError),
 
-    #[error("cannot write the checkpoint {path}: {source}")]
-    Serialize { path: PathBuf, source: SafeTensorError },
+    #[error("the network's description cannot be written: {0}")]
+    Metadata(serde_json::Error),
 
-    #[error("cannot read the checkpoint {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("not a safetensors file ({0}); a PyTorch .pt file can be saved again with safetensors.torch.save_file")]
+    Format(SafeTensorError),
 
-    #[error(
-        "{path} is not a safetensors file ({source}); a PyTorch .pt file can be saved again with safetensors.torch.save_file"
-    )]
-    Format { path: PathBuf, source: SafeTensorError },
+    #[error("the metadata `mnist-wgpu` cannot be understood ({0}); was it written by a newer version?")]
+    Info(serde_json::Error),
 
-    #[error("{path}: the metadata `mnist-wgpu` cannot be understood ({source}); was it written by a newer version?")]
-    Info { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Model(#[from] ModelError),
 
-    #[error("{path}: {source}")]
-    Model { path: PathBuf, source: ModelError },
+    #[error("{classes} names of classes for a network of {outputs} outputs")]
+    Classes { classes: usize, outputs: usize },
 
-    #[error("{path}: normalisation `{found}` is not known; this version knows `{NORMALISATION}`")]
-    Normalisation { path: PathBuf, found: String },
+    #[error("normalisation `{found}` is not known; this version knows `{NORMALISATION}`")]
+    Normalisation { found: String },
 
-    #[error("{path}: tensor `{name}` is missing; the file has: {found}")]
-    Missing { path: PathBuf, name: String, found: String },
+    #[error("tensor `{name}` is missing; the file has: {found}")]
+    Missing { name: String, found: String },
 
-    #[error("{path}: tensor `{name}` belongs to no layer of the network; it has: {expected}")]
-    Superfluous { path: PathBuf, name: String, expected: String },
+    #[error("tensor `{name}` belongs to no layer of the network; it has: {expected}")]
+    Superfluous { name: String, expected: String },
 
-    #[error("{path}: tensor `{name}` is {found}, expected {expected}")]
-    Tensor { path: PathBuf, name: String, expected: String, found: String },
+    #[error("tensor `{name}` is {found}, expected {expected}")]
+    Tensor { name: String, expected: String, found: String },
 }
 
-/// Writes the parameters `arena` of `model` to `path`: beside it first, then renamed, so that `path` is at any time either
-/// what it was or complete.
-pub fn save(path: &Path, model: &Model, arena: &[f32], info: &Info) -> Result<(), CheckpointError> {
-    write(path, model, arena, info, None)
-}
-
-/// The same with all that it takes to go on: `state`, which belongs to `position`.
-pub fn save_state(
-    path: &Path,
-    model: &Model,
-    state: &State,
-    info: &Info,
-    position: &Position,
-) -> Result<(), CheckpointError> {
-    write(path, model, &state.parameters, info, Some((position, &state.velocity)))
-}
-
-fn write(
-    path: &Path,
-    model: &Model,
-    arena: &[f32],
-    info: &Info,
-    resume: Option<(&Position, &[f32])>,
-) -> Result<(), CheckpointError> {
-    let write = |source| CheckpointError::Write { path: path.into(), source };
-    let serialize = |source| CheckpointError::Serialize { path: path.into(), source };
-    let json = serde_json::to_string(info).map_err(|e| write(e.into()))?;
+/// The file of a network: `state` of `model`. With `position`, to which it belongs, training can go on from it.
+///
+/// # Errors
+///
+/// If the file's format cannot hold it.
+pub fn write(model: &Model, state: &State, info: &Info, position: Option<&Position>) -> Result<Vec<u8>, CheckpointError> {
+    let json = serde_json::to_string(info).map_err(CheckpointError::Metadata)?;
     // PyTorch's loaders look for "format".
     let mut metadata = HashMap::from([("format".to_string(), "pt".to_string()), (KEY.to_string(), json)]);
-    let mut tensors = views(model, arena, "").map_err(serialize)?;
-    if let Some((position, velocity)) = resume {
-        metadata.insert(POSITION.into(), serde_json::to_string(position).map_err(|e| write(e.into()))?);
-        tensors.extend(views(model, velocity, VELOCITY).map_err(serialize)?);
+    if let Some(position) = position {
+        metadata.insert(POSITION.into(), serde_json::to_string(position).map_err(CheckpointError::Metadata)?);
     }
-    let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(serialize)?;
-    sort_header(&mut bytes).map_err(|e| write(e.into()))?;
-    files::replace(path, &bytes).map_err(write)
+    let mut tensors = Vec::new();
+    for (role, arena) in &state.arenas {
+        for tensor in role.tensors(model) {
+            let bytes = bytemuck::cast_slice(&arena[tensor.range.clone()]);
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map_err(CheckpointError::Serialize)?;
+            tensors.push((role.name(tensor), view));
+        }
+    }
+    let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(CheckpointError::Serialize)?;
+    sort_header(&mut bytes).map_err(CheckpointError::Metadata)?;
+    Ok(bytes)
 }
 
 /// Puts the keys of a safetensors file's JSON header in order. The metadata's come in that of a hash map, which would make another
@@ -150,65 +134,41 @@ fn sort_header(file: &mut [u8]) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// The pieces of `arena` that belong to the parameters, named `prefix` and the parameter's name.
-fn views<'a>(model: &Model, arena: &'a [f32], prefix: &str) -> Result<Vec<(String, TensorView<'a>)>, SafeTensorError> {
-    let view = |p: &Parameter| {
-        let bytes = bytemuck::cast_slice(&arena[p.range.clone()]);
-        TensorView::new(Dtype::F32, p.shape.clone(), bytes).map(|view| (format!("{prefix}{}", p.name), view))
-    };
-    model.parameters().iter().map(view).collect()
-}
+/// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one for MNIST.
+///
+/// # Errors
+///
+/// What is no safetensors file, or whose tensors are not those of the network that it describes.
+pub fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Format)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(CheckpointError::Format)?;
+    let metadata = |key: &str| header.metadata().as_ref().and_then(|metadata| metadata.get(key));
 
-/// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one.
-pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
-    read(&bytes, path)
-}
-
-/// The same of a checkpoint in memory; errors call it `path`.
-pub fn read(bytes: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let path_buf = || path.to_path_buf();
-    let format = |source| CheckpointError::Format { path: path_buf(), source };
-    let tensors = SafeTensors::deserialize(bytes).map_err(format)?;
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
-
-    let json = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-    let info: Option<Info> = json
-        .map(|json| serde_json::from_str(json))
-        .transpose()
-        .map_err(|source| CheckpointError::Info { path: path_buf(), source })?;
+    let info = metadata(KEY).map(|json| serde_json::from_str::<Info>(json));
+    let info = info.transpose().map_err(CheckpointError::Info)?;
     if let Some(found) = info.as_ref().map(|info| &info.normalisation).filter(|found| *found != NORMALISATION) {
-        return Err(CheckpointError::Normalisation { path: path_buf(), found: found.clone() });
+        return Err(CheckpointError::Normalisation { found: found.clone() });
     }
-    let (input, layers) = match &info {
-        Some(info) => (info.input, info.layers.clone()),
-        None => ([1, crate::data::ROWS, crate::data::COLS], Model::classic_layers(0.5)),
+    let model = match &info {
+        Some(info) => Model::new(info.input, info.layers.clone(), info.classes.len())?,
+        None => Model::classic([1, 28, 28], data::digits().len(), 0.5)?,
     };
-    let model = Model::new(input, layers, crate::data::CLASSES)
-        .map_err(|source| CheckpointError::Model { path: path_buf(), source })?;
+    let position = metadata(POSITION).map(|json| serde_json::from_str(json));
+    let position: Option<Position> = position.transpose().map_err(CheckpointError::Info)?;
 
-    let position: Option<Position> = header
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(POSITION))
-        .map(|json| serde_json::from_str(json))
-        .transpose()
-        .map_err(|source| CheckpointError::Info { path: path_buf(), source })?;
-
-    let known = |name: &str| {
-        let of_parameter = |name: &str| model.parameters().iter().any(|p| p.name == name);
-        of_parameter(name) || position.is_some() && name.strip_prefix(VELOCITY).is_some_and(of_parameter)
-    };
+    let slots = if position.is_some() { Optimizer::default().slots() } else { &[] };
+    let roles: Vec<Role> =
+        [Role::Parameters, Role::Buffers].into_iter().chain(slots.iter().map(|&s| Role::Slot(s))).collect();
+    let known = |name: &str| roles.iter().any(|role| role.tensors(&model).iter().any(|t| role.name(t) == name));
     if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(name)) {
-        let expected = listed(model.parameters().iter().map(|p| p.name.as_str()).collect());
-        return Err(CheckpointError::Superfluous { path: path_buf(), name: name.into(), expected });
+        let expected = listed(model.parameters().iter().chain(model.buffers()).map(|p| p.name.as_str()).collect());
+        return Err(CheckpointError::Superfluous { name: name.into(), expected });
     }
-    let parameters = arena(path, &tensors, &model, "")?;
-    let resume = match position {
-        Some(position) => Some(Resume { velocity: arena(path, &tensors, &model, VELOCITY)?, position }),
-        None => None,
-    };
-    Ok(Checkpoint { model, parameters, info, resume })
+    let mut state = State { arenas: Vec::new() };
+    for role in roles {
+        state.arenas.push((role, arena(&tensors, &model, role)?));
+    }
+    Ok(Checkpoint { model, state, info, position })
 }
 
 fn sorted_names<'a>(tensors: &'a SafeTensors) -> Vec<&'a str> {
@@ -221,26 +181,25 @@ fn listed(names: Vec<&str>) -> String {
     if names.is_empty() { "no tensor".to_string() } else { names.join(", ") }
 }
 
-/// The tensors of `model`'s parameters, named with `prefix` before them, as an arena.
-fn arena(path: &Path, tensors: &SafeTensors, model: &Model, prefix: &str) -> Result<Vec<f32>, CheckpointError> {
+/// The arena of `role`.
+fn arena(tensors: &SafeTensors, model: &Model, role: Role) -> Result<Vec<f32>, CheckpointError> {
     let mut data = Vec::new();
-    for parameter in model.parameters() {
-        let name = format!("{prefix}{}", parameter.name);
+    for needed in role.tensors(model) {
+        let name = role.name(needed);
         let Ok(tensor) = tensors.tensor(&name) else {
-            return Err(CheckpointError::Missing { path: path.into(), name, found: listed(sorted_names(tensors)) });
+            return Err(CheckpointError::Missing { name: name.into(), found: listed(sorted_names(tensors)) });
         };
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != parameter.shape {
+        if tensor.dtype() != Dtype::F32 || tensor.shape() != needed.shape {
             return Err(CheckpointError::Tensor {
-                path: path.into(),
-                name,
-                expected: format!("{:?} {:?}", Dtype::F32, parameter.shape),
+                name: name.into(),
+                expected: format!("{:?} {:?}", Dtype::F32, needed.shape),
                 found: format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
             });
         }
-        data.push((parameter.range.clone(), tensor.data().to_vec()));
+        data.push((needed.range.clone(), tensor.data().to_vec()));
     }
     // Not before: now it is known to be no larger than the file, whatever sizes the metadata claims.
-    let mut arena = vec![0.0; model.arena_len()];
+    let mut arena = vec![0.0; role.len(model)];
     for (range, bytes) in data {
         arena[range].copy_from_slice(&bytemuck::pod_collect_to_vec(&bytes));
     }

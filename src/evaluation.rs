@@ -1,8 +1,7 @@
 //! What a network says of each image of a set, and what follows from it: the confusion matrix, precision and recall, and the
 //! worst mistakes.
 
-use crate::data::CLASSES;
-use crate::engine::{Engine, Set, Work};
+use crate::engine::{Engine, Pass, Set, Work};
 use crate::metrics::Totals;
 use crate::train::{Observer, Progress, TrainError};
 
@@ -11,20 +10,21 @@ use crate::train::{Observer, Progress, TrainError};
 pub struct Judged {
     /// Loss and accuracy, from the same kernels as [`crate::train::evaluate`]'s.
     pub totals: Totals,
-    /// (images, CLASSES), in the order asked for.
+    /// (images, classes), in the order asked for.
     pub logits: Vec<f32>,
+    /// Numbers per image.
+    pub classes: usize,
 }
 
 /// What the logits of one image say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// The class of the largest logit; the first of equal ones, as `torch.argmax`.
-    pub guess: u8,
+    pub guess: u16,
     /// Its softmax probability.
     pub confidence: f64,
-    /// The class of the second largest logit, and its probability.
-    pub runner_up: u8,
-    pub runner_up_confidence: f64,
+    /// The class of the second largest logit, and its probability; none where there is but one class.
+    pub runner_up: Option<(u16, f64)>,
 }
 
 /// An image that was taken for something else.
@@ -32,7 +32,7 @@ pub struct Verdict {
 pub struct Mistake {
     /// Place of the image in the labels that were judged.
     pub place: usize,
-    pub truth: u8,
+    pub truth: u16,
     pub verdict: Verdict,
     /// Cross-entropy of this image: how surprised the network is at the truth.
     pub loss: f64,
@@ -41,8 +41,9 @@ pub struct Mistake {
 /// How often each class was taken for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
-    /// `counts[truth][guess]`
-    pub counts: [[u64; CLASSES]; CLASSES],
+    classes: usize,
+    /// (truth, guess)
+    counts: Vec<u64>,
 }
 
 /// Judges the images `order` of `set`, every one of them, without dropout. Unlike [`crate::train::evaluate`] it reads the logits
@@ -54,26 +55,28 @@ pub async fn judge<E: Engine>(
     batch_size: usize,
     observer: &mut dyn Observer,
 ) -> Result<Judged, TrainError> {
-    engine.begin(set, Work::Evaluate, order, 0)?;
+    engine.begin(&Pass::evaluate(set, order))?;
     let batches = Work::Evaluate.batches(order.len(), batch_size);
     let mut totals = Totals::default();
-    let mut logits = Vec::with_capacity(order.len() * CLASSES);
+    let (mut logits, mut classes) = (Vec::new(), 0);
     for batch in 0..batches {
         engine.submit(batch..batch + 1)?;
         for metrics in engine.collect().await?.iter().flatten() {
             if metrics.diverged() {
-                return Err(TrainError::Diverged { epoch: 0, from: batch + 1, to: batch + 1 });
+                return Err(TrainError::Diverged { epoch: 0, work: Work::Evaluate, from: batch + 1, to: batch + 1 });
             }
             totals.add(metrics);
         }
         let here = batch_size.min(order.len() - batch * batch_size);
-        logits.extend_from_slice(&engine.logits().await?[..here * CLASSES]);
+        let rows = engine.logits().await?;
+        classes = rows.len() / batch_size;
+        logits.extend_from_slice(&rows[..here * classes]);
         observer.progress(&Progress { epoch: 0, work: Work::Evaluate, batches: (batch + 1, batches), totals });
         if observer.stop() {
             return Err(TrainError::Interrupted { epoch: 0 });
         }
     }
-    Ok(Judged { totals, logits })
+    Ok(Judged { totals, logits, classes })
 }
 
 /// Softmax probabilities of one image's logits.
@@ -84,25 +87,20 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     terms.into_iter().map(|term| term / sum).collect()
 }
 
-/// What the logits of one image, at least two, say.
+/// What the logits of one image, at least one, say.
 pub fn verdict(logits: &[f32]) -> Verdict {
     let largest = |without: Option<usize>| {
         let others = (0..logits.len()).filter(|&class| Some(class) != without);
-        others.reduce(|best, class| if logits[class] > logits[best] { class } else { best }).unwrap_or_default()
+        others.reduce(|best, class| if logits[class] > logits[best] { class } else { best })
     };
-    let (guess, probabilities) = (largest(None), softmax(logits));
-    let runner_up = largest(Some(guess));
-    Verdict {
-        guess: guess as u8,
-        confidence: probabilities[guess],
-        runner_up: runner_up as u8,
-        runner_up_confidence: probabilities[runner_up],
-    }
+    let (guess, probabilities) = (largest(None).unwrap_or_default(), softmax(logits));
+    let runner_up = largest(Some(guess)).map(|class| (class as u16, probabilities[class]));
+    Verdict { guess: guess as u16, confidence: probabilities[guess], runner_up }
 }
 
-/// The images judged wrong, the largest loss first, at most `count` of them. `logits` is (labels, CLASSES).
-pub fn worst_mistakes(logits: &[f32], labels: &[u8], count: usize) -> Vec<Mistake> {
-    let rows = logits.chunks_exact(CLASSES).zip(labels).enumerate();
+/// The images judged wrong, the largest loss first, at most `count` of them. `labels` are the truth of each.
+pub fn worst_mistakes(judged: &Judged, labels: &[u16], count: usize) -> Vec<Mistake> {
+    let rows = judged.logits.chunks_exact(judged.classes.max(1)).zip(labels).enumerate();
     let mut mistakes: Vec<Mistake> = rows
         .map(|(place, (logits, &truth))| {
             let loss = -softmax(logits)[usize::from(truth)].ln();
@@ -116,39 +114,81 @@ pub fn worst_mistakes(logits: &[f32], labels: &[u8], count: usize) -> Vec<Mistak
 }
 
 impl Confusion {
-    /// Of `logits` (labels, CLASSES).
-    pub fn of(logits: &[f32], labels: &[u8]) -> Self {
-        let mut counts = [[0; CLASSES]; CLASSES];
-        for (logits, &truth) in logits.chunks_exact(CLASSES).zip(labels) {
-            counts[usize::from(truth)][usize::from(verdict(logits).guess)] += 1;
+    /// From `counts` (truth, guess).
+    ///
+    /// # Panics
+    /// Unless there are as many counts as pairs of classes.
+    pub fn new(classes: usize, counts: Vec<u64>) -> Self {
+        assert_eq!(counts.len(), classes * classes, "a count for each pair of {classes} classes");
+        Self { classes, counts }
+    }
+
+    /// `labels` are the truth of each image judged.
+    pub fn of(judged: &Judged, labels: &[u16]) -> Self {
+        let classes = judged.classes;
+        let mut counts = vec![0; classes * classes];
+        for (logits, &truth) in judged.logits.chunks_exact(classes.max(1)).zip(labels) {
+            counts[usize::from(truth) * classes + usize::from(verdict(logits).guess)] += 1;
         }
-        Self { counts }
+        Self { classes, counts }
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// How often each class was taken for each: a row for each truth, in it a number for each guess.
+    pub fn rows(&self) -> impl Iterator<Item = &[u64]> {
+        self.counts.chunks_exact(self.classes.max(1))
+    }
+
+    /// Images of class `truth` that were taken for `guess`.
+    pub fn count(&self, truth: usize, guess: usize) -> u64 {
+        self.counts[truth * self.classes + guess]
+    }
+
+    /// Images in all.
+    pub fn images(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// What was taken for what else, and how often: the most frequent first.
+    pub fn mistakes(&self) -> Vec<(usize, usize, u64)> {
+        let places = (0..self.counts.len()).map(|place| (place / self.classes, place % self.classes));
+        let all = places.map(|(truth, guess)| (truth, guess, self.count(truth, guess)));
+        let mut mistakes: Vec<_> = all.filter(|(truth, guess, count)| truth != guess && *count > 0).collect();
+        mistakes.sort_by_key(|&(.., count)| std::cmp::Reverse(count)); // stable: equals stay in order
+        mistakes
+    }
+
+    /// Images that were taken for `class`.
+    fn guessed(&self, class: usize) -> u64 {
+        self.rows().map(|guesses| guesses[class]).sum()
     }
 
     /// Images of class `class`.
     pub fn support(&self, class: usize) -> u64 {
-        self.counts[class].iter().sum()
+        self.counts[class * self.classes..][..self.classes].iter().sum()
     }
 
     /// Of all images, the share that was taken for what it is; none where there is no image.
     pub fn accuracy(&self) -> Option<f64> {
-        share((0..CLASSES).map(|class| self.counts[class][class]).sum(), self.counts.iter().flatten().sum())
+        share((0..self.classes).map(|class| self.count(class, class)).sum(), self.images())
     }
 
     /// Of the images taken for `class`, the share that was; none where nothing was taken for it.
     pub fn precision(&self, class: usize) -> Option<f64> {
-        share(self.counts[class][class], self.counts.iter().map(|guesses| guesses[class]).sum())
+        share(self.count(class, class), self.guessed(class))
     }
 
     /// Of the images of `class`, the share that was taken for it; none where there is no such image.
     pub fn recall(&self, class: usize) -> Option<f64> {
-        share(self.counts[class][class], self.support(class))
+        share(self.count(class, class), self.support(class))
     }
 
     /// The harmonic mean of precision and recall; none where the class occurs neither as truth nor as guess.
     pub fn f1(&self, class: usize) -> Option<f64> {
-        let guessed: u64 = self.counts.iter().map(|guesses| guesses[class]).sum();
-        share(2 * self.counts[class][class], guessed + self.support(class))
+        share(2 * self.count(class, class), self.guessed(class) + self.support(class))
     }
 }
 
@@ -160,41 +200,45 @@ fn share(part: u64, of: u64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// Logits that say `guess` with the given certainty.
-    fn saying(guess: usize, certainty: f32) -> [f32; CLASSES] {
-        let mut logits = [0.0; CLASSES];
-        logits[guess] = certainty;
-        logits
+    const CLASSES: usize = 12;
+
+    /// Logits that say each guess with the given certainty.
+    fn saying(guesses: &[(usize, f32)]) -> Judged {
+        let mut logits = vec![0.0; guesses.len() * CLASSES];
+        for (row, &(guess, certainty)) in logits.chunks_exact_mut(CLASSES).zip(guesses) {
+            row[guess] = certainty;
+        }
+        Judged { totals: Totals::default(), logits, classes: CLASSES }
     }
 
     #[test]
     fn the_first_of_equal_logits_is_the_guess_and_the_next_the_runner_up() {
         let found = verdict(&[1.0, 3.0, 3.0, 0.0]);
-        assert_eq!((found.guess, found.runner_up), (1, 2));
-        assert_eq!(found.confidence, found.runner_up_confidence);
+        assert_eq!((found.guess, found.runner_up), (1, Some((2, found.confidence))));
         let huge = verdict(&[1e30, -1e30]);
-        assert_eq!((huge.guess, huge.confidence, huge.runner_up_confidence), (0, 1.0, 0.0));
+        assert_eq!((huge.guess, huge.confidence, huge.runner_up), (0, 1.0, Some((1, 0.0))));
+        assert_eq!(verdict(&[-3.0]), Verdict { guess: 0, confidence: 1.0, runner_up: None }, "one class alone");
     }
 
     #[test]
     fn precision_recall_and_f1_follow_their_definitions() {
         // Truth 0: twice right, once taken for 1. Truth 1: once right, twice taken for 0.
-        let said = [0, 0, 1, 1, 0, 0].map(|guess| saying(guess, 2.0)).concat();
+        let said = saying(&[0, 0, 1, 1, 0, 0].map(|guess| (guess, 2.0)));
         let confusion = Confusion::of(&said, &[0, 0, 0, 1, 1, 1]);
-        assert_eq!(confusion.counts[0][..2], [2, 1]);
-        assert_eq!(confusion.counts[1][..2], [2, 1]);
+        assert!(confusion.rows().take(2).all(|row| row[..2] == [2, 1]));
+        assert_eq!((confusion.images(), confusion.mistakes()), (6, vec![(1, 0, 2), (0, 1, 1)]));
         assert_eq!((confusion.precision(0), confusion.recall(0)), (Some(0.5), Some(2.0 / 3.0)));
         assert_eq!(confusion.f1(0), Some(4.0 / 7.0));
         assert_eq!(confusion.accuracy(), Some(0.5));
-        assert_eq!((confusion.precision(5), confusion.recall(5), confusion.f1(5)), (None, None, None));
+        assert_eq!((confusion.precision(11), confusion.recall(11), confusion.f1(11)), (None, None, None));
     }
 
     #[test]
     fn the_worst_mistakes_come_first_and_no_right_guess_is_among_them() {
-        let said = [saying(3, 1.0), saying(4, 9.0), saying(5, 5.0)].concat();
-        let mistakes = worst_mistakes(&said, &[0, 4, 1], 9);
+        let said = saying(&[(3, 1.0), (11, 9.0), (5, 5.0)]);
+        let mistakes = worst_mistakes(&said, &[0, 11, 1], 9);
         assert_eq!(mistakes.iter().map(|m| m.place).collect::<Vec<_>>(), [2, 0]);
         assert_eq!((mistakes[0].truth, mistakes[0].verdict.guess), (1, 5));
-        assert_eq!(worst_mistakes(&said, &[0, 4, 1], 1).len(), 1);
+        assert_eq!(worst_mistakes(&said, &[0, 11, 1], 1).len(), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! From a picture of a digit, as a paint program or a camera makes it, to 28x28 bytes as MNIST's were made.
+//! From a picture, as a paint program or a camera makes it, to what a network takes; a digit becomes 28x28 bytes as MNIST's were
+//! made.
 //!
 //! ```text
 //! bytes -> decode -> ink (what differs from the paper) -> fit (20x20, centred in 28x28 by mass)
@@ -7,10 +8,15 @@
 mod fit;
 mod ink;
 
-use crate::data::{COLS, PIXELS, ROWS};
+use ::image::imageops::{FilterType, resize, thumbnail};
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 use std::io::Cursor;
+
+/// Rows and columns of a digit, and its pixels.
+const ROWS: usize = 28;
+const COLS: usize = 28;
+const PIXELS: usize = ROWS * COLS;
 
 /// Pixels that a picture may have: more than any camera's, and decoded still a fraction of a laptop's memory.
 pub const MOST_PIXELS: u64 = 120_000_000;
@@ -31,6 +37,25 @@ pub enum Fault {
 
     #[error("expected a digit, found a blank page of {width}x{height} pixels; make the digit stand out from the paper")]
     Blank { width: u32, height: u32 },
+}
+
+/// What a network for samples of shape `shape`, (C, H, W), takes of the PNG or JPEG file `bytes`: C * H * W bytes. For (1, 28, 28)
+/// that is the digit in the picture, for all other shapes the picture itself, scaled to H x W; in grey if C is 1.
+///
+/// # Errors
+///
+/// What is not such a picture, too large, or shows no digit: see [`Fault`].
+pub fn sample(bytes: &[u8], shape: [usize; 3]) -> Result<Vec<u8>, Fault> {
+    if shape == [1, ROWS, COLS] {
+        return digit(bytes).map(Vec::from);
+    }
+    let [channels, height, width] = shape;
+    let picture = shrink(on_ground(&decode(bytes)?, 255));
+    let scaled = DynamicImage::from(resize(&picture, width as u32, height as u32, FilterType::Triangle));
+    Ok(match channels {
+        1 => scaled.to_luma8().into_raw(),
+        _ => (0..channels).flat_map(|c| scaled.as_bytes().iter().skip(c).step_by(3).copied()).collect(),
+    })
 }
 
 /// The digit in the PNG or JPEG file `bytes`, as (28, 28) bytes, row by row, 0 for paper to 255 for ink. Dark on light or
@@ -113,7 +138,7 @@ fn shrink(picture: RgbImage) -> RgbImage {
         return picture;
     }
     let scaled = |side: u32| (u64::from(side) * u64::from(WORKING_SIDE) / u64::from(longer)).max(1) as u32;
-    ::image::imageops::thumbnail(&picture, scaled(width), scaled(height))
+    thumbnail(&picture, scaled(width), scaled(height))
 }
 
 /// The picture itself, if it has MNIST's form already: white on black, at most 20x20, and with its centre of mass in the

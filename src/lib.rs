@@ -1,12 +1,16 @@
-//! mnist-wgpu trains a convolutional network on whatever GPU a machine has, through WGSL compute shaders, and on the CPU.
+//! mnist-wgpu trains a convolutional network on whatever GPU a machine has, through WGSL compute shaders, and on the CPU. This
+//! program trains the classic one on digits that it draws itself:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/train.rs")]
+//! ```
 //!
 //! The data flows one way, and the modules are its stations:
 //!
 //! ```text
-//! data       the images, as bytes; which of them train, and in which order
+//! data       images as bytes, their labels and the classes' names; which of them train, and in which order
 //!   |
-//! engine     what the loop asks of a device: queue batches, collect their metrics
-//!   |        answered by gpu::GpuEngine and by cpu::CpuEngine
+//! engine     a model on a device: queue batches, collect their metrics
 //!   |
 //! ops        gather -> convolution, ReLU, pooling, linear, dropout -> cross-entropy
 //!   |        -> the same backwards -> SGD; each op a shader, its host side and its CPU mirror
@@ -16,30 +20,16 @@
 //! train      the loop itself      checkpoint    what is kept
 //! ```
 //!
-//! [`model`] turns a list of layers into shapes, parameters and ops. [`train::fit`] is the place to start reading; the file
+//! [`model`] turns a list of layers into shapes, parameters and ops. [`train::fit`] is the place to start reading. The file
 //! `ARCHITECTURE.md` walks through the house and says how to add an op.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use mnist_wgpu::{cpu::CpuEngine, data, engine::*, model::Model};
-//!
-//! let dataset = data::load(&data::Sources::from_environment(None), &mut |_| ())?;
-//! let model = Model::new([1, 28, 28], Model::classic_layers(0.5), data::CLASSES)?;
-//! let mut engine = CpuEngine::new(&model, &dataset, Settings::default());
-//! engine.set_state(&State { parameters: model.init(0), velocity: vec![0.0; model.arena_len()] })?;
-//!
-//! let order: Vec<u32> = (0..dataset.train.len() as u32).collect();
-//! engine.begin(Set::Train, Work::Train, &order, 0)?;
-//! engine.submit(0..100)?; // a hundred training steps
-//! # Ok(()) }
-//! ```
+//! The library takes and gives bytes. It knows no file, clock or flag. Modules that do, for the command line, come with the feature
+//! `cli`.
 
 pub mod checkpoint;
-pub mod cpu;
 pub mod data;
 pub mod engine;
 pub mod evaluation;
-pub mod files;
 pub mod gpu;
 pub mod history;
 pub mod image;
@@ -48,7 +38,16 @@ pub mod model;
 pub mod onnx;
 pub mod ops;
 pub mod parity;
-pub mod report;
-pub mod run;
-pub mod tensorboard;
+pub mod state;
 pub mod train;
+
+#[cfg(feature = "cli")]
+pub mod files;
+#[cfg(feature = "cli")]
+pub mod report;
+#[cfg(feature = "cli")]
+pub mod run;
+#[cfg(feature = "cli")]
+pub mod sources;
+#[cfg(feature = "cli")]
+pub mod tensorboard;

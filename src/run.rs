@@ -1,7 +1,11 @@
 //! A run is a folder: what it was told to do, how it went, the best network, and the last one with all that is needed to go on.
 
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Info};
 use crate::files;
 use crate::history::Row;
+use crate::model::Model;
+use crate::state::State;
+use crate::train::Position;
 use crate::{report, tensorboard};
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Write};
@@ -95,8 +99,22 @@ pub struct Data {
     pub folder: Option<PathBuf>,
     pub training_images: usize,
     pub test_images: usize,
+    /// Of one image, (channels, height, width). Earlier versions knew this one alone.
+    #[serde(default = "mnist_shape")]
+    pub shape: [usize; 3],
+    /// Earlier versions knew ten.
+    #[serde(default = "ten")]
+    pub classes: usize,
     /// [`crate::data::Dataset::sha256`]
     pub sha256: String,
+}
+
+fn mnist_shape() -> [usize; 3] {
+    [1, 28, 28]
+}
+
+fn ten() -> usize {
+    10
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,18 +139,16 @@ pub struct Program {
 /// A run's folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error(
-        "{folder} holds a run already; give another `--out`, go on with it by `--resume`, or overwrite it with `--force`"
-    )]
+    #[error("{folder} holds a run already")]
     Exists { folder: PathBuf },
 
-    #[error("{folder} exists and is not empty; give another `--out`, or write into it with `--force`")]
+    #[error("{folder} exists and is not empty")]
     NotEmpty { folder: PathBuf },
 
-    #[error("{folder} has a {CONFIG} that is no run's, which `--force` would replace; give another `--out`")]
+    #[error("{folder} has a {CONFIG} that is no run's")]
     Foreign { folder: PathBuf },
 
-    #[error("{path} is a file; `--out` names the folder of the run, in which the network will be {MODEL}")]
+    #[error("{path} is a file; expected the name of a folder, in which the network will be {MODEL}")]
     File { path: PathBuf },
 
     #[error("cannot write {path}: {source}")]
@@ -143,6 +159,15 @@ pub enum RunError {
 
     #[error("{path}: {problem}; if it was edited by hand, undo that")]
     Content { path: PathBuf, problem: String },
+
+    #[error("cannot write the checkpoint {path}: {source}")]
+    WriteNetwork { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot read the checkpoint {path}: {source}")]
+    ReadNetwork { path: PathBuf, source: std::io::Error },
+
+    #[error("{path}: {source}")]
+    Network { path: PathBuf, source: CheckpointError },
 }
 
 impl Run {
@@ -289,6 +314,25 @@ impl Run {
         #[cfg(not(unix))]
         files::replace(&latest, name.to_string_lossy().as_bytes()).map_err(write)
     }
+}
+
+/// Writes a network to `path`; see [`checkpoint::write`].
+pub fn save_network(
+    path: &Path,
+    model: &Model,
+    state: &State,
+    info: &Info,
+    position: Option<&Position>,
+) -> Result<(), RunError> {
+    let network = |source| RunError::Network { path: path.into(), source };
+    let bytes = checkpoint::write(model, state, info, position).map_err(network)?;
+    files::replace(path, &bytes).map_err(|source| RunError::WriteNetwork { path: path.into(), source })
+}
+
+/// Reads the network in the file `path`.
+pub fn load_network(path: &Path) -> Result<Checkpoint, RunError> {
+    let bytes = std::fs::read(path).map_err(|source| RunError::ReadNetwork { path: path.into(), source })?;
+    checkpoint::read(&bytes).map_err(|source| RunError::Network { path: path.into(), source })
 }
 
 /// Where runs lie whose folder the user does not name.

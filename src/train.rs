@@ -1,9 +1,9 @@
 //! The training loop. It reads in the order in which the data flows, and is the same for every [`Engine`].
 
 use crate::data::{Split, epoch_order};
-use crate::engine::{Engine, Set, State, Work};
-use crate::gpu::GpuError;
+use crate::engine::{Engine, EngineError, Pass, Set, Work};
 use crate::metrics::Totals;
+use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub struct Options {
     pub epochs: u32,
     /// Drives the shuffles.
     pub seed: u64,
+    pub learning_rate: f32,
     /// Training steps between two checkpoints in the middle of an epoch; the end of an epoch is always one.
     pub checkpoint_every: Option<usize>,
 }
@@ -85,29 +86,27 @@ impl Observer for () {}
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     #[error(transparent)]
-    Gpu(#[from] GpuError),
+    Engine(#[from] EngineError),
 
     #[error(
-        "training diverged in epoch {epoch}, between batch {from} and {to}: the loss is no longer a finite number. Try a lower \
-         learning rate (`--lr`)"
+        "{} in epoch {epoch}, between batch {from} and {to}: the loss is no longer a finite number. Try a lower learning rate",
+        match work { Work::Train => "training diverged", Work::Evaluate => "validation shows that training has diverged" }
     )]
-    Diverged { epoch: u32, from: usize, to: usize },
+    Diverged { epoch: u32, work: Work, from: usize, to: usize },
 
     #[error("interrupted in epoch {epoch}")]
     Interrupted { epoch: u32 },
 
-    #[error(
-        "{training} training images do not fill one batch of {batch_size}; use a smaller `--batch-size` or `--val-fraction`"
-    )]
+    #[error("{training} training images do not fill one batch of {batch_size}")]
     TooFewImages { training: usize, batch_size: usize },
 
     #[error(transparent)]
     Observer(Box<dyn Error + Send + Sync>),
 }
 
-/// How many batches one submit takes: as many as keep it below a twentieth of a second, at most [`Pace::MOST`], so that the host seldom has to act and
-/// no driver's watchdog fires on a slow GPU. A power of two: drivers keep the memory of the largest submit, and a step that takes a little less
-/// than usual must not ask for more.
+/// How many batches one submit takes: as many as keep it below a twentieth of a second, at most [`Pace::MOST`]. So the host seldom
+/// has to act, and no driver's watchdog fires on a slow GPU. It is a power of two: drivers keep the memory of the largest submit,
+/// and a step that takes a little less than usual must not ask for more.
 struct Pace {
     batches: usize,
     last: Duration,
@@ -133,8 +132,8 @@ impl Pace {
     }
 }
 
-/// One pass over the data, or what is left of it.
-struct Pass<'a> {
+/// How far a pass over the data is.
+struct Progression<'a> {
     epoch: u32,
     work: Work,
     /// Batches in all, and how many of them are done.
@@ -145,7 +144,7 @@ struct Pass<'a> {
     clock: &'a dyn Fn() -> Duration,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> Progression<'a> {
     fn new(epoch: u32, work: Work, batches: usize, clock: &'a dyn Fn() -> Duration) -> Self {
         Self { epoch, work, batches, done: 0, totals: Totals::default(), pace: Pace::new(clock()), clock }
     }
@@ -173,7 +172,8 @@ impl<'a> Pass<'a> {
             let from = self.done + 1;
             self.done += finished.len();
             if finished.iter().any(|batch| batch.diverged()) {
-                return Err(TrainError::Diverged { epoch: self.epoch, from, to: self.done });
+                let (epoch, work, to) = (self.epoch, self.work, self.done);
+                return Err(TrainError::Diverged { epoch, work, from, to });
             }
             finished.iter().for_each(|batch| self.totals.add(batch));
             if !stop {
@@ -204,9 +204,10 @@ pub async fn fit<E: Engine>(
         let epoch = position.epochs + 1;
         let first_step = position.epochs as usize * batches;
         let order = epoch_order(&split.train, options.seed, epoch);
-        engine.begin(Set::Train, Work::Train, &order, first_step as u32)?; // the dropout counter may wrap
+        let learning_rate = |_| options.learning_rate;
+        engine.begin(&Pass::train(&order, first_step as u32, &learning_rate))?; // the dropout counter may wrap
 
-        let mut pass = Pass::new(epoch, Work::Train, batches, clock);
+        let mut pass = Progression::new(epoch, Work::Train, batches, clock);
         (pass.done, pass.totals) = (position.batches, position.totals);
         let mut seconds = position.seconds;
         while pass.done < batches {
@@ -259,8 +260,8 @@ pub async fn evaluate<E: Engine>(
     clock: &dyn Fn() -> Duration,
     observer: &mut dyn Observer,
 ) -> Result<Totals, TrainError> {
-    engine.begin(set, Work::Evaluate, order, 0)?;
-    let mut pass = Pass::new(epoch, Work::Evaluate, Work::Evaluate.batches(order.len(), batch_size), clock);
+    engine.begin(&Pass::evaluate(set, order))?;
+    let mut pass = Progression::new(epoch, Work::Evaluate, Work::Evaluate.batches(order.len(), batch_size), clock);
     pass.run_to(pass.batches, engine, observer).await?;
     if observer.stop() { Err(TrainError::Interrupted { epoch }) } else { Ok(pass.totals) }
 }

@@ -3,10 +3,10 @@
 mod common;
 
 use mnist_wgpu::data::{Dataset, synthetic};
-use mnist_wgpu::engine::Settings;
-use mnist_wgpu::gpu::{Adapters, GpuEngine, Options};
-use mnist_wgpu::model::{Layer, Model};
-use mnist_wgpu::ops::lanes;
+use mnist_wgpu::engine::{GpuEngine, Settings};
+use mnist_wgpu::gpu::{Adapters, Options};
+use mnist_wgpu::model::Model;
+use mnist_wgpu::ops::{lanes, maxpool2d};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -42,14 +42,13 @@ fn about(got: f64, want: f64) {
 
 /// A few digits.
 fn digits() -> Dataset {
-    let (train, test) = synthetic(100, 10, 0);
-    common::engines::dataset(train, test)
+    synthetic(100, 10, 0)
 }
 
 /// The classic network, planned for a batch of 32 on the first adapter: what its dispatches are, to hold figures against.
 fn dispatches() -> Vec<(String, u64, u64)> {
     let context = &common::contexts(&common::BOTH[1..])[0];
-    let model = Model::new([1, 28, 28], Model::classic_layers(0.5), 10).expect("the classic network");
+    let model = Model::classic([1, 28, 28], 10, 0.5).expect("the classic network");
     let data = digits();
     let engine = GpuEngine::new(context, &model, &data, Settings::default()).expect("an engine");
     engine.training_steps().map(|step| (step.label.clone(), step.flops, step.bytes)).collect()
@@ -59,8 +58,8 @@ fn dispatches() -> Vec<(String, u64, u64)> {
 fn the_flops_of_a_steps_dispatches_add_up_to_the_models_in_any_plan() {
     let adapters = pollster::block_on(Adapters::noop());
     let context = pollster::block_on(adapters.open(0, Options::default())).expect("the no-op device opens");
-    let layers = Model::classic_layers(0.5);
-    let pool_first = [&[Layer::MaxPool2d { size: 2 }], &layers[..1], &layers[6..]].concat();
+    let layers = Model::classic_layers(10, 0.5);
+    let pool_first = [&[maxpool2d::Settings { size: 2 }.into()], &layers[..1], &layers[6..]].concat();
     for (layers, per_sample) in [(layers, Some(15_396_864)), (pool_first, None)] {
         let model = Model::new([1, 28, 28], layers, 10).expect("a network");
         let data = digits();

@@ -2,11 +2,14 @@
 //! error that names it, and a save that fails leaves what was there. `golden/check_pytorch.py` holds both directions against
 //! PyTorch itself.
 
-use mnist_wgpu::checkpoint::{CheckpointError, Info, NORMALISATION, Resume, load, save, save_state};
-use mnist_wgpu::engine::State;
+use mnist_wgpu::checkpoint::{CheckpointError, Info, NORMALISATION};
+use mnist_wgpu::data::digits;
 use mnist_wgpu::files::check_writable;
 use mnist_wgpu::metrics::{BatchMetrics, Totals};
-use mnist_wgpu::model::{Layer, Model};
+use mnist_wgpu::model::Model;
+use mnist_wgpu::ops::{Layer, linear};
+use mnist_wgpu::run::{RunError, load_network as load, save_network};
+use mnist_wgpu::state::{Role, State};
 use mnist_wgpu::train::Position;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -22,17 +25,18 @@ const KEY: &str = "mnist-wgpu";
 
 /// A network so small that its file can be cut at every length: (1, 2, 2) -> Flatten -> Linear(10).
 fn small() -> Model {
-    Model::new([1, 2, 2], vec![Layer::Flatten, Layer::Linear { out: 10 }], 10).unwrap()
+    Model::new([1, 2, 2], vec![Layer::Flatten, linear::Settings { out: 10 }.into()], 10).unwrap()
 }
 
 fn classic() -> Model {
-    Model::new([1, 28, 28], Model::classic_layers(0.25), 10).unwrap()
+    Model::classic([1, 28, 28], 10, 0.25).unwrap()
 }
 
 fn info(model: &Model) -> Info {
     Info {
         input: model.shapes()[0].0.clone().try_into().unwrap(),
         layers: model.layers().to_vec(),
+        classes: digits(),
         normalisation: NORMALISATION.into(),
         dataset: "synthetic \"quoted\" \u{e9}".into(),
         epoch: 7,
@@ -40,6 +44,18 @@ fn info(model: &Model) -> Info {
         val_fraction: 0.1,
         version: "9.9.9".into(),
     }
+}
+
+fn save(path: &Path, model: &Model, parameters: &[f32], info: &Info) -> Result<(), RunError> {
+    save_network(path, model, &State::from(parameters.to_vec()), info, None)
+}
+
+const VELOCITY: Role = Role::Slot("velocity");
+
+/// All that training has of [`small`] or [`classic`].
+fn state_of(model: &Model) -> State {
+    let velocity = model.init(2).iter().map(|x| x * 1e-3).collect();
+    State { arenas: vec![(Role::Parameters, model.init(1)), (Role::Buffers, Vec::new()), (VELOCITY, velocity)] }
 }
 
 /// A folder with `model.safetensors`, which holds `model` as initialised by seed 1.
@@ -88,10 +104,13 @@ fn refused(bytes: &[u8], parts: &[&str]) -> CheckpointError {
     let folder = tempdir().unwrap();
     let path = folder.path().join("some.safetensors");
     fs::write(&path, bytes).unwrap();
-    refused_path(&path, parts)
+    match refused_path(&path, parts) {
+        RunError::Network { source, .. } => source,
+        error => panic!("{error:?}"),
+    }
 }
 
-fn refused_path(path: &Path, parts: &[&str]) -> CheckpointError {
+fn refused_path(path: &Path, parts: &[&str]) -> RunError {
     let error = load(path).expect_err("a bad checkpoint was loaded");
     let text = error.to_string();
     for part in [&[path.to_str().unwrap()], parts].concat() {
@@ -112,7 +131,7 @@ fn what_was_saved_is_loaded_bit_for_bit() {
         save(&path, &model, &parameters, &info(&model)).unwrap();
 
         let loaded = load(&path).unwrap();
-        assert_eq!(bits(&loaded.parameters), bits(&parameters));
+        assert_eq!(bits(loaded.state.parameters()), bits(&parameters));
         assert_eq!(loaded.model, model);
         assert_eq!(loaded.info, Some(info(&model)));
         assert_eq!(files(path.parent().unwrap()), ["model.safetensors"]);
@@ -124,7 +143,7 @@ fn saving_over_an_older_network_replaces_it() {
     let (folder, path) = saved(&classic());
     let newer = classic().init(2);
     save(&path, &classic(), &newer, &info(&classic())).unwrap();
-    assert_eq!(bits(&load(&path).unwrap().parameters), bits(&newer));
+    assert_eq!(bits(&load(&path).unwrap().state.parameters()), bits(&newer));
     assert_eq!(files(folder.path()), ["model.safetensors"]);
 }
 
@@ -140,27 +159,44 @@ fn position() -> Position {
 #[test]
 fn a_checkpoint_to_go_on_from_is_loaded_bit_for_bit_and_is_a_network_too() {
     let model = classic();
-    let state = State { parameters: model.init(1), velocity: model.init(2).iter().map(|x| x * 1e-3).collect() };
+    let state = state_of(&model);
     let folder = tempdir().unwrap();
     let path = folder.path().join("last.safetensors");
-    save_state(&path, &model, &state, &info(&model), &position()).unwrap();
+    save_network(&path, &model, &state, &info(&model), Some(&position())).unwrap();
     let loaded = load(&path).unwrap();
-    assert_eq!(loaded.resume, Some(Resume { velocity: state.velocity.clone(), position: position() }));
-    assert_eq!(bits(&loaded.parameters), bits(&state.parameters));
+    assert_eq!((loaded.position, &loaded.state), (Some(position()), &state));
 
-    save(&path, &model, &state.parameters, &info(&model)).unwrap();
-    assert_eq!(load(&path).unwrap().resume, None);
+    save_network(&path, &model, &state.network(), &info(&model), None).unwrap();
+    let network = load(&path).unwrap();
+    assert_eq!((network.position, network.state.get(VELOCITY)), (None, None));
+    assert_eq!(network.state, state.network());
+}
+
+#[test]
+fn classes_keep_their_names_and_files_of_earlier_versions_mean_digits() {
+    let names = ["cat & dog", "\u{72ac}", "<b>"].map(String::from).to_vec();
+    let model = Model::new([3, 2, 1], vec![Layer::Flatten, linear::Settings { out: 3 }.into()], 3).unwrap();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    save(&path, &model, &model.init(1), &Info { classes: names.clone(), ..info(&model) }).unwrap();
+    let loaded = load(&path).unwrap();
+    assert_eq!((loaded.classes(), &loaded.model), (names, &model));
+
+    let mut metadata = metadata();
+    metadata.as_object_mut().unwrap().remove("classes");
+    fs::write(&path, file_of(&small_tensors(), Some(&metadata.to_string()))).unwrap();
+    assert_eq!(load(&path).unwrap().classes(), digits());
 }
 
 #[test]
 fn the_same_network_makes_the_same_file() {
     let model = small();
-    let state = State { parameters: model.init(1), velocity: model.init(2) };
+    let state = state_of(&model);
     let folder = tempdir().unwrap();
     let files: Vec<_> = (0..20)
         .map(|i| {
             let path = folder.path().join(i.to_string());
-            save_state(&path, &model, &state, &info(&model), &position()).unwrap();
+            save_network(&path, &model, &state, &info(&model), Some(&position())).unwrap();
             fs::read(path).unwrap()
         })
         .collect();
@@ -225,8 +261,8 @@ fn a_file_without_metadata_is_the_classic_network() {
     let loaded = load(&path).unwrap();
     assert_eq!(loaded.info, None);
     assert_eq!(loaded.model.parameters(), model.parameters());
-    assert_eq!(bits(&loaded.parameters), bits(&arena));
-    assert!(matches!(loaded.model.layers()[8], Layer::Dropout { .. }));
+    assert_eq!(bits(loaded.state.parameters()), bits(&arena));
+    assert!(matches!(loaded.model.layers()[8], Layer::Dropout(_)));
 }
 
 #[test]
@@ -268,7 +304,7 @@ fn metadata_that_cannot_be_understood_is_refused() {
     let with = |json: &str| file_of(&small_tensors(), Some(json));
     for broken in ["", "{", "[]", "null", "7", "\"text\"", "{}"] {
         let error = refused(&with(broken), &["`mnist-wgpu`"]);
-        assert!(matches!(error, CheckpointError::Info { .. }), "{error:?}");
+        assert!(matches!(error, CheckpointError::Info(_)), "{error:?}");
     }
     let changed = |field: &str, value: Value| {
         let mut metadata = metadata();
@@ -317,7 +353,7 @@ fn a_file_cut_at_any_length_is_refused() {
     let whole = fs::read(&path).unwrap();
     for len in 0..whole.len() {
         let error = refused(&whole[..len], &["not a safetensors file"]);
-        assert!(matches!(error, CheckpointError::Format { .. }), "{len} of {} bytes: {error:?}", whole.len());
+        assert!(matches!(error, CheckpointError::Format(_)), "{len} of {} bytes: {error:?}", whole.len());
     }
     // One byte too many is no checkpoint either.
     refused(&[&whole[..], &[0]].concat(), &["not a safetensors file"]);
@@ -336,7 +372,9 @@ fn a_file_with_any_byte_of_its_header_changed_does_no_harm() {
             fs::write(&other, &bytes).unwrap();
             // Some changes are harmless, as one of the seed; none may panic, and none may alter the network unnoticed.
             match load(&other) {
-                Ok(loaded) => assert_eq!(bits(&loaded.parameters), bits(&small().init(1)), "byte {position} ^ {change:#x}"),
+                Ok(loaded) => {
+                    assert_eq!(bits(loaded.state.parameters()), bits(&small().init(1)), "byte {position} ^ {change:#x}")
+                }
                 Err(error) => assert!(error.to_string().contains("changed"), "{error}"),
             }
         }
@@ -361,7 +399,7 @@ fn what_cannot_be_read_is_named() {
     fs::write(folder.path().join("file"), "text").unwrap();
     for path in [folder.path().to_owned(), folder.path().join("missing"), folder.path().join("file/below")] {
         let error = refused_path(&path, &["cannot read the checkpoint"]);
-        assert!(matches!(error, CheckpointError::Read { .. }), "{error:?}");
+        assert!(matches!(error, RunError::ReadNetwork { .. }), "{error:?}");
     }
 }
 
@@ -375,7 +413,7 @@ fn a_save_that_fails_leaves_everything_as_it_was() {
     fs::write(taken.join("file"), "text").unwrap();
     for target in [&taken, &path.join("below")] {
         let error = save(target, &small(), &small().init(2), &info(&small())).unwrap_err();
-        assert!(matches!(error, CheckpointError::Write { .. }), "{error:?}");
+        assert!(matches!(error, RunError::WriteNetwork { .. }), "{error:?}");
         assert!(error.to_string().contains(target.to_str().unwrap()), "{error}");
     }
     assert_eq!(files(folder.path()), ["model.safetensors", "taken"], "a temporary file was left");
@@ -398,8 +436,8 @@ fn whoever_reads_during_a_save_finds_the_old_network_or_the_new_one_whole() {
         });
         let mut reads = 0;
         while !done.load(Ordering::SeqCst) || reads == 0 {
-            let loaded = load(&path).unwrap().parameters;
-            assert!(networks.contains(&loaded), "read {reads} is a mixture");
+            let loaded = load(&path).unwrap().state;
+            assert!(networks.iter().any(|network| network == loaded.parameters()), "read {reads} is a mixture");
             reads += 1;
         }
     });

@@ -7,13 +7,16 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
-use mnist_wgpu::data::{DataError, Dataset, Event, Origin, PIXELS, Sources, load};
+use mnist_wgpu::data::idx::{Array, Fault};
+use mnist_wgpu::data::{DataError, Dataset, Images, digits, synthetic};
+use mnist_wgpu::sources::{Event, Found, Named, Origin, SourceError, Sources, load};
 use tempfile::{TempDir, tempdir};
 
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
 const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
+const PIXELS: usize = 28 * 28;
 const FILES: [&str; 4] = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -54,11 +57,15 @@ fn valid_folder(fill: u8) -> TempDir {
 }
 
 fn named(folder: &Path) -> Sources {
-    Sources { data_dir: Some(folder.to_owned()), ..Sources::default() }
+    named_by("--data-dir", folder)
+}
+
+fn named_by(by: &str, folder: &Path) -> Sources {
+    Sources { folder: Some(Named { by: by.into(), path: folder.to_owned() }), ..Sources::default() }
 }
 
 /// Loads, gathering the messages.
-fn load_telling(sources: &Sources) -> (Result<Dataset, DataError>, Vec<String>) {
+fn load_telling(sources: &Sources) -> (Result<Found, SourceError>, Vec<String>) {
     let mut messages = Vec::new();
     let result = load(sources, &mut |event| {
         if let Event::Message(text) = event {
@@ -85,8 +92,8 @@ fn file_refused(name: &str, bytes: &[u8], parts: &[&str]) {
     refused(folder.path(), &path, parts);
 }
 
-fn reason(dataset: &Dataset) -> &str {
-    match &dataset.origin {
+fn reason(found: &Found) -> &str {
+    match &found.origin {
         Origin::Synthetic { reason } => reason,
         other => panic!("expected synthetic digits, found {other:?}"),
     }
@@ -137,30 +144,23 @@ fn gzip_and_plain_files_and_dotted_names_load_alike() {
     }
     let a = load_telling(&named(zipped.path())).0.unwrap();
     let b = load_telling(&named(plain.path())).0.unwrap();
-    assert_eq!((a.train.len(), a.test.len()), (60_000, 10_000));
-    assert_eq!((a.train.pixels.len(), a.test.pixels.len()), (60_000 * 784, 10_000 * 784));
-    assert!(a.train.pixels.iter().chain(&a.test.labels).all(|&v| v == 7));
-    assert!(a.train == b.train && a.test == b.test);
     assert_eq!(a.name, "custom", "only the published files are MNIST");
+    let a = a.dataset;
+    assert_eq!((a.train.len(), a.test.len(), a.shape), (60_000, 10_000, [1, 28, 28]));
+    assert_eq!((a.train.pixels.len(), a.test.pixels.len()), (60_000 * 784, 10_000 * 784));
+    assert!(a.train.pixels.iter().all(|&pixel| pixel == 7) && a.test.labels.iter().all(|&label| label == 7));
+    assert_eq!(a.classes, ["0", "1", "2", "3", "4", "5", "6", "7"], "as many as the labels ask for");
+    assert!(a == b.dataset);
 }
 
 #[test]
-fn data_dir_comes_before_mnist_dir_before_cache() {
+fn a_named_folder_comes_before_the_cache_and_is_never_skipped() {
     let (first, second) = (valid_folder(1), valid_folder(2));
-    let mut sources = Sources {
-        data_dir: Some(first.path().into()),
-        mnist_dir: Some(second.path().into()),
-        cache_dir: Some(first.path().into()),
-        mirrors: vec![],
-    };
-    let dataset = load_telling(&sources).0.unwrap();
-    assert_eq!(dataset.origin, Origin::Directory(first.path().into()));
-    sources.data_dir = None;
-    let dataset = load_telling(&sources).0.unwrap();
-    assert_eq!(dataset.origin, Origin::Directory(second.path().into()));
-    assert_eq!(dataset.train.labels[0], 2);
-    // What the user names is never skipped, even where the next source would do.
-    sources.mnist_dir = Some("/nowhere/at/all".into());
+    let cache_dir = Some(second.path().to_owned());
+    let found = load_telling(&Sources { cache_dir: cache_dir.clone(), ..named(first.path()) }).0.unwrap();
+    assert_eq!((found.origin, found.dataset.train.labels[0]), (Origin::Directory(first.path().into()), 1));
+    // Even where the next source would do.
+    let sources = Sources { cache_dir, ..named_by("MNIST_DIR", Path::new("/nowhere/at/all")) };
     let error = load_telling(&sources).0.unwrap_err().to_string();
     assert!(error.contains("MNIST_DIR") && error.contains("/nowhere/at/all"), "{error}");
 }
@@ -172,7 +172,7 @@ fn folder_with_a_name_that_is_not_utf8_loads() {
     let outer = tempdir().unwrap();
     let folder = outer.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
     fs::rename(valid_folder(4).keep(), &folder).unwrap();
-    assert_eq!(load_telling(&named(&folder)).0.unwrap().test.labels[9999], 4);
+    assert_eq!(load_telling(&named(&folder)).0.unwrap().dataset.test.labels[9999], 4);
 }
 
 #[test]
@@ -223,22 +223,25 @@ fn unreadable_file_is_refused() {
 }
 
 #[test]
-fn wrong_magic_is_named_with_both_numbers() {
-    let bytes = gzip(&[header(TEST_IMAGES, 10_000, 28), vec![0; 10_000]].concat());
-    file_refused(TEST_LABELS, &bytes, &["0x00000801", "found 0x00000803"]);
-    file_refused(TEST_LABELS, b"<html>no such page</html>", &["0x00000801", "found 0x3c68746d"]);
+fn wrong_magic_type_and_sizes_are_named() {
+    let images = gzip(&[header(TEST_IMAGES, 10_000, 1), vec![0; 10_000]].concat());
+    file_refused(TEST_LABELS, &images, &["labels of N (or N x 8", "[10000, 1, 1]"]);
+    file_refused(TEST_LABELS, b"<html>no such page</html>", &["IDX file", "found a magic number of 0x3c68746d"]);
+    file_refused(TEST_IMAGES, &[0, 0, 8, 0], &["IDX file", "0x00000800"]);
+    let labels = [header(TEST_LABELS, 10_000, 28), vec![0; 10_000]].concat();
+    file_refused(TEST_IMAGES, &labels, &["images of N x rows x columns", "[10000]"]);
+    let floats = [vec![0, 0, 0x0d, 1, 0, 0, 0, 1], vec![0; 4]].concat();
+    file_refused(TEST_LABELS, &floats, &["labels of whole numbers", "found numbers of 4 bytes (type 0x0d)"]);
 }
 
 #[test]
-fn wrong_count_is_named_with_both_counts() {
+fn files_that_do_not_fit_each_other_are_named() {
     let bytes = gzip(&[header(TRAIN_LABELS, 59_999, 28), vec![0; 59_999]].concat());
-    file_refused(TRAIN_LABELS, &bytes, &["expected 60000", "found 59999"]);
-}
-
-#[test]
-fn wrong_image_size_is_named() {
-    let bytes = gzip(&[header(TEST_IMAGES, 10_000, 32), vec![0; 64]].concat());
-    file_refused(TEST_IMAGES, &bytes, &["28x28", "found 32x32"]);
+    file_refused(TRAIN_LABELS, &bytes, &["59999 labels", "60000 images", TRAIN_IMAGES]);
+    let bytes = gzip(&[header(TEST_IMAGES, 10_000, 2), vec![0; 40_000]].concat());
+    file_refused(TEST_IMAGES, &bytes, &["expected images of shape [1, 28, 28]", "found [1, 2, 2]"]);
+    let folder = idx_folder(&[0, 5, 5], &[0]);
+    refused(folder.path(), &folder.path().join(TRAIN_IMAGES), &["expected at least one image, found none"]);
 }
 
 #[test]
@@ -246,15 +249,16 @@ fn truncated_file_is_named_with_both_lengths() {
     let whole = [header(TEST_LABELS, 10_000, 28), vec![5; 10_000]].concat();
     file_refused(TEST_LABELS, &whole[..9_000], &["expected 10008", "found 9000", "truncated"]);
     file_refused(TEST_LABELS, &gzip(&whole[..9_000]), &["expected 10008", "found 9000", "truncated"]);
-    file_refused(TEST_LABELS, &whole[..5], &["expected 10008", "found 5"]);
-    file_refused(TRAIN_IMAGES, &[], &["expected 47040016", "found 0"]);
+    file_refused(TEST_LABELS, &whole[..5], &["expected 8", "found 5", "truncated"]);
+    file_refused(TRAIN_IMAGES, &[], &["expected 4 bytes", "found 0"]);
+    file_refused(TRAIN_IMAGES, &header(TRAIN_IMAGES, 60_000, 28), &["expected 47040016", "found 16"]);
 }
 
 #[test]
 fn oversized_file_is_named_with_both_lengths() {
     let long = [header(TEST_LABELS, 10_000, 28), vec![5; 10_001]].concat();
-    file_refused(TEST_LABELS, &long, &["expected 10008", "found 10009"]);
-    file_refused(TEST_LABELS, &gzip(&long), &["expected 10008", "found 10009"]);
+    file_refused(TEST_LABELS, &long, &["expected 10008", "found more"]);
+    file_refused(TEST_LABELS, &gzip(&long), &["expected 10008", "found more"]);
 }
 
 #[test]
@@ -262,15 +266,174 @@ fn gzip_bomb_is_not_unpacked() {
     // A gigabyte once unpacked, all of it valid labels.
     let mut bytes = gzip(&header(TRAIN_LABELS, 60_000, 28));
     bytes.extend(gzip(&vec![0; 1 << 24]).repeat(64));
-    file_refused(TRAIN_LABELS, &bytes, &["expected 60008", "found 60009 or more"]);
+    file_refused(TRAIN_LABELS, &bytes, &["expected 60008", "found more"]);
+    // And one whose header itself is out of bounds.
+    file_refused(TRAIN_IMAGES, &header(TRAIN_IMAGES, u32::MAX, u32::MAX), &["at most 2147483648 bytes"]);
+}
+
+/// A folder of IDX files of bytes: images of `sizes`, all pixels 9, and as many labels as `sizes` and `labels` say, 0, 1, 2, 3 and so
+/// on below `labels`.
+fn idx_folder(sizes: &[u32], labels: &[u32]) -> TempDir {
+    let folder = tempdir().unwrap();
+    for name in FILES {
+        let sizes = if name.contains("images") { sizes } else { &[&sizes[..1], &labels[1..]].concat() };
+        let len = sizes.iter().product::<u32>();
+        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+        bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+        bytes.extend((0..len).map(|i| if name.contains("images") { 9 } else { (i % labels[0]) as u8 }));
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+fn dataset_in(folder: &TempDir) -> Dataset {
+    load_telling(&named(folder.path())).0.unwrap().dataset
 }
 
 #[test]
-fn label_above_nine_is_named_with_its_place() {
-    let mut bytes = [header(TEST_LABELS, 10_000, 28), vec![9; 10_000]].concat();
-    bytes[8 + 9_999] = 10;
-    file_refused(TEST_LABELS, &bytes, &["0 to 9", "found 10", "number 9999"]);
-    file_refused(TEST_LABELS, &gzip(&bytes), &["0 to 9", "found 10", "number 9999"]);
+fn images_of_any_size_and_colour_load_and_those_out_of_bounds_are_refused() {
+    for (sizes, shape) in [
+        (&[7, 20, 24][..], [1, 20, 24]),
+        (&[7, 20, 24, 3], [3, 20, 24]),
+        (&[7, 20, 24, 1], [1, 20, 24]),
+        (&[7, 49], [1, 7, 7]),
+        (&[7, 1, 1], [1, 1, 1]),
+        (&[3, 256, 256], [1, 256, 256]),
+    ] {
+        let data = dataset_in(&idx_folder(sizes, &[2]));
+        assert_eq!((data.shape, data.train.len(), data.classes.len()), (shape, sizes[0] as usize, 2), "{sizes:?}");
+    }
+    for (sizes, parts) in [
+        (&[7, 257, 2][..], &["1x1 to 256x256", "257x2"][..]),
+        (&[7, 2, 257], &["2x257"]),
+        (&[7, 0, 5], &["0x5"]),
+        (&[7, 4, 4, 2], &["1 or 3 channels", "[7, 4, 4, 2]"]),
+        (&[7, 48], &["if they are square", "[7, 48]"]),
+        (&[7, 2, 2, 3, 1], &["[7, 2, 2, 3, 1]"]),
+    ] {
+        let folder = idx_folder(sizes, &[2]);
+        refused(folder.path(), folder.path(), parts);
+    }
+}
+
+/// The labels in a file of these bytes.
+fn labels(magic: [u8; 4], sizes: &[u32], data: &[u8]) -> Result<Vec<u16>, Fault> {
+    let sizes: Vec<u8> = sizes.iter().flat_map(|size| size.to_be_bytes()).collect();
+    Array::read(&[&magic[..], &sizes, data].concat()[..])?.into_labels()
+}
+
+#[test]
+fn labels_of_every_whole_type_and_qmnists_rows_are_read_and_negative_ones_named() {
+    let big_endian = |labels: &[i32]| labels.iter().flat_map(|label| label.to_be_bytes()).collect::<Vec<_>>();
+    assert_eq!(labels([0, 0, 8, 1], &[2], &[200, 0]).unwrap(), [200, 0]);
+    assert_eq!(labels([0, 0, 9, 1], &[1], &[5]).unwrap(), [5]);
+    assert_eq!(labels([0, 0, 0x0b, 1], &[2], &[1, 2, 0, 3]).unwrap(), [258, 3]);
+    assert_eq!(labels([0, 0, 0x0c, 1], &[2], &big_endian(&[999, 65_535])).unwrap(), [999, 65_535]);
+    // QMNIST: class, and seven numbers about who wrote it.
+    let rows = big_endian(&[&[7, -1, 70_000, 3, 4, 5, 6, 7][..], &[2, 1, 2, 3, 4, 5, 6, 7]].concat());
+    assert_eq!(labels([0, 0, 0x0c, 2], &[2, 8], &rows).unwrap(), [7, 2]);
+    for (label, told) in [(-1, "found -1 as label number 1"), (65_536, "found 65536 as label number 1")] {
+        let error = labels([0, 0, 0x0c, 1], &[2], &big_endian(&[4, label])).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn the_channels_of_colour_images_become_planes() {
+    // Two images of 1 x 2 pixels.
+    let file = [&[0, 0, 8, 4, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3][..], &(1..=12).collect::<Vec<u8>>()].concat();
+    let (shape, pixels) = Array::read(&file[..]).unwrap().into_images().unwrap();
+    assert_eq!(shape, [3, 1, 2]);
+    assert_eq!(pixels, [1, 4, 2, 5, 3, 6, 7, 10, 8, 11, 9, 12]);
+}
+
+#[test]
+fn classes_have_the_names_in_classes_txt() {
+    let folder = idx_folder(&[7, 2, 2], &[3]);
+    let path = folder.path().join("classes.txt");
+    let write = |text: &str| fs::write(&path, text).unwrap();
+    write("\u{feff}cat\r\n  dog \n\u{72ac}\nunseen");
+    assert_eq!(dataset_in(&folder).classes, ["cat", "dog", "\u{72ac}", "unseen"]);
+    write("cat\n\ndog\n");
+    refused(folder.path(), &path, &["line 2", "an empty line"]);
+    write("cat\ndog\ncat\n");
+    refused(folder.path(), &path, &["line 3", "`cat` as in line 1"]);
+    write("cat\ndog\n");
+    refused(folder.path(), folder.path(), &["labels from 0 to 1", "found 2 as training label number 2"]);
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    refused(folder.path(), &path, &["UTF-8"]);
+}
+
+#[test]
+fn a_data_set_is_checked_whoever_makes_it() {
+    let images = |labels: &[u16]| Images { pixels: vec![0; 6 * labels.len()], labels: labels.to_vec() };
+    let make = |shape, classes: usize, train, test| {
+        Dataset::new(shape, (0..classes).map(|class| class.to_string()).collect(), train, test)
+    };
+    let shape = [1, 2, 3];
+    assert!(make(shape, 1000, images(&[0, 999]), images(&[])).is_ok());
+    assert_eq!(make(shape, 0, images(&[]), images(&[])), Err(DataError::Classes { found: 0 }));
+    assert_eq!(make(shape, 1001, images(&[]), images(&[])), Err(DataError::Classes { found: 1001 }));
+    assert!(matches!(make([2, 1, 3], 2, images(&[1]), images(&[])), Err(DataError::Shape { channels: 2, .. })));
+    let few = Images { pixels: vec![0; 11], labels: vec![0, 1] };
+    assert_eq!(make(shape, 2, images(&[1]), few), Err(DataError::Count { set: "test", images: 1, labels: 2 }));
+    let error = make(shape, 2, images(&[1, 2]), images(&[])).unwrap_err();
+    assert_eq!(error, DataError::Label { set: "training", index: 1, found: 2, classes: 2 });
+    // The same images have the same sum, whatever is between them; a second byte of labels counts.
+    let sum = |classes, label| make(shape, classes, images(&[label]), images(&[])).unwrap().sha256();
+    assert_ne!(sum(1000, 1), sum(1000, 257));
+    assert_ne!(sum(10, 1), sum(10, 2));
+}
+
+/// The oracle is not ours: the `mnist` crate, which reads plain files of MNIST's form.
+#[test]
+fn files_of_mnists_form_are_read_as_the_mnist_crate_reads_them() {
+    let digits = synthetic(500, 500, 4);
+    let folder = tempdir().unwrap();
+    for name in FILES {
+        let images = if name.starts_with("train") { &digits.train } else { &digits.test };
+        let times = count(name) as usize / images.len();
+        let labels: Vec<u8> = images.labels.iter().map(|&label| label as u8).collect();
+        let data = if name.contains("images") { &images.pixels } else { &labels };
+        fs::write(folder.path().join(name), [header(name, count(name), 28), data.repeat(times)].concat()).unwrap();
+    }
+    held_against_the_mnist_crate(folder.path());
+}
+
+/// Its published files, too, where there are plain ones.
+#[test]
+fn mnist_is_read_as_the_mnist_crate_reads_it() {
+    let Some(folder) = std::env::var_os("MNIST_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from) else {
+        println!("NOT RUN: needs the real files; set MNIST_DIR to a folder with them");
+        return;
+    };
+    let plain = tempdir().unwrap();
+    for name in FILES {
+        let packed = fs::read(folder.join(format!("{name}.gz"))).or_else(|_| fs::read(folder.join(name))).unwrap();
+        let mut bytes = Vec::new();
+        match packed.starts_with(&[0x1f, 0x8b]) {
+            true => drop(flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap()),
+            false => bytes = packed,
+        }
+        fs::write(plain.path().join(name), bytes).unwrap();
+    }
+    held_against_the_mnist_crate(plain.path());
+    let found = load_telling(&named(&folder)).0.unwrap();
+    assert_eq!((found.name.as_str(), found.dataset.classes), ("mnist", digits()));
+}
+
+fn held_against_the_mnist_crate(folder: &Path) {
+    let theirs = mnist::MnistBuilder::new()
+        .base_path(folder.to_str().unwrap())
+        .label_format_digit()
+        .training_set_length(60_000)
+        .validation_set_length(0)
+        .test_set_length(10_000)
+        .finalize();
+    let ours = load_telling(&named(folder)).0.unwrap().dataset;
+    let wide = |labels: &[u8]| labels.iter().map(|&label| label.into()).collect::<Vec<u16>>();
+    assert!(ours.train.pixels == theirs.trn_img && ours.test.pixels == theirs.tst_img);
+    assert!(ours.train.labels == wide(&theirs.trn_lbl) && ours.test.labels == wide(&theirs.tst_lbl));
 }
 
 #[test]
@@ -294,10 +457,11 @@ fn dead_mirrors_lead_to_synthetic_digits_with_a_reason() {
         mirrors: vec![DEAD_MIRROR.into(), missing.clone()],
         ..Sources::default()
     };
-    let (dataset, messages) = load_telling(&sources);
-    let dataset = dataset.unwrap();
-    assert_eq!((dataset.name.as_str(), dataset.train.len(), dataset.test.len()), ("synthetic", 60_000, 10_000));
-    let reason = reason(&dataset);
+    let (found, messages) = load_telling(&sources);
+    let found = found.unwrap();
+    let counts = (found.dataset.train.len(), found.dataset.test.len());
+    assert_eq!((found.name.as_str(), counts), ("synthetic", (60_000, 10_000)));
+    let reason = reason(&found);
     assert!(reason.contains("2 mirrors"), "{reason}");
     assert!(!reason.contains('\n') && reason.len() < 400, "{reason}");
     let asked: Vec<_> = messages.iter().filter(|text| text.contains("127.0.0.1")).collect();
@@ -357,13 +521,13 @@ fn download_fills_the_cache_once_and_replaces_a_bad_file() {
     let first = first.unwrap();
     assert_eq!(first.name, "mnist");
     assert_eq!(first.origin, Origin::Downloaded(cache.path().into()));
-    assert_eq!(first.train.labels[..5], [5, 0, 4, 1, 9]);
+    assert_eq!(first.dataset.train.labels[..5], [5, 0, 4, 1, 9]);
     assert!(messages.iter().any(|text| text.contains(bad.to_str().unwrap())), "{messages:?}");
     assert_eq!(files_in(cache.path()).len(), 4, "only the four files stay");
 
     sources.mirrors.clear();
     let again = load_telling(&sources).0.unwrap();
-    assert!(again.train == first.train && again.test == first.test);
+    assert!(again.dataset == first.dataset);
     let named = load_telling(&named(&folder)).0.unwrap();
-    assert!(named.name == "mnist" && named.train == first.train && named.test == first.test);
+    assert!(named.name == "mnist" && named.dataset == first.dataset);
 }

@@ -1,29 +1,44 @@
 //! The network's promises: PyTorch's shapes, names and initialisation, and a stack that cannot be built is an error that says
 //! which layer and why.
 
+use mnist_wgpu::engine::rewrite::{FUSE, rewrite};
 use mnist_wgpu::gpu::tensor::ALIGNMENT;
-use mnist_wgpu::model::{Layer, Model, ModelError};
+use mnist_wgpu::model::{Model, ModelError, Stage};
+use mnist_wgpu::ops::{Init, Layer, conv2d, dropout, linear, maxpool2d};
 
 const INPUT: [usize; 3] = [1, 28, 28];
 
 fn classic() -> Model {
-    Model::new(INPUT, Model::classic_layers(0.5), 10).unwrap()
+    Model::classic(INPUT, 10, 0.5).unwrap()
 }
 
 fn conv(out: usize, kernel: usize, padding: usize) -> Layer {
-    Layer::Conv2d { out, kernel, padding }
+    conv2d::Settings { out, kernel, padding }.into()
 }
 
 fn pool(size: usize) -> Layer {
-    Layer::MaxPool2d { size }
+    maxpool2d::Settings { size }.into()
 }
 
 fn linear(out: usize) -> Layer {
-    Layer::Linear { out }
+    linear::Settings { out }.into()
 }
 
 fn dropout(p: f32) -> Layer {
-    Layer::Dropout { p }
+    dropout::Settings { p }.into()
+}
+
+fn fan_in(parameter: &mnist_wgpu::model::Parameter) -> usize {
+    match parameter.init {
+        Init::Uniform { fan_in } => fan_in,
+        Init::Constant(_) => panic!("{} is drawn", parameter.name),
+    }
+}
+
+/// The ops of `model`, as the engines have them with and without fusing.
+fn ops(model: &Model, fuse: bool) -> Vec<Stage> {
+    let stages = model.stages(1);
+    if fuse { rewrite(stages, FUSE) } else { stages }
 }
 
 /// The error's text, after checking that it holds every one of `parts`.
@@ -57,7 +72,7 @@ fn the_classic_network_has_pytorchs_shapes_names_and_225_034_parameters() {
     ];
     assert_eq!(shapes, expected);
 
-    let parameters: Vec<_> = model.parameters().iter().map(|p| (p.name.as_str(), p.shape.clone(), p.fan_in)).collect();
+    let parameters: Vec<_> = model.parameters().iter().map(|p| (p.name.as_str(), p.shape.clone(), fan_in(p))).collect();
     let expected = [
         ("0.weight", vec![32, 1, 3, 3], 9),
         ("0.bias", vec![32], 9),
@@ -118,6 +133,18 @@ fn an_impossible_stack_names_the_layer_what_it_got_and_what_it_needs() {
 }
 
 #[test]
+fn the_classic_network_takes_images_from_10x10_on_any_channels_and_classes() {
+    for (input, classes) in [([1, 10, 10], 2), ([3, 20, 24], 47), ([3, 256, 256], 1000), ([1, 28, 10], 1)] {
+        let model = Model::classic(input, classes, 0.5).unwrap();
+        assert_eq!((model.classes(), model.shapes()[0].0.as_slice()), (classes, &input[..]));
+    }
+    for input in [[1, 9, 28], [1, 28, 9], [3, 1, 1]] {
+        let error = Model::classic(input, 10, 0.5).unwrap_err().to_string();
+        assert!(error.contains("at least"), "{error}");
+    }
+}
+
+#[test]
 fn settings_that_make_no_layer_are_named() {
     let cases: &[(Layer, &[&str])] = &[
         (conv(0, 3, 0), &["layer 1, Conv2d(0, 3x3)", "at least one output"]),
@@ -139,7 +166,7 @@ fn settings_that_make_no_layer_are_named() {
 #[test]
 fn an_input_without_elements_is_refused() {
     for input in [[0, 28, 28], [1, 0, 28], [1, 28, 0]] {
-        for layers in [vec![Layer::Flatten, linear(10)], Model::classic_layers(0.5)] {
+        for layers in [vec![Layer::Flatten, linear(10)], Model::classic_layers(10, 0.5)] {
             refused(input, &layers, &["input", &format!("({}, {}, {})", input[0], input[1], input[2])]);
         }
     }
@@ -175,12 +202,12 @@ fn numbers_too_large_to_multiply_are_an_error_and_no_overflow() {
 fn stages(layers: Vec<Layer>, fuse: bool) -> Vec<(&'static str, std::ops::Range<usize>, std::ops::Range<usize>)> {
     let shape = [layers, vec![Layer::Flatten, linear(10)]].concat();
     let model = Model::new(INPUT, shape, 10).unwrap();
-    model.stages(fuse, 1).into_iter().map(|stage| (stage.op.name(), stage.layers, stage.parameters)).collect()
+    ops(&model, fuse).into_iter().map(|stage| (stage.op.name(), stage.layers, stage.parameters)).collect()
 }
 
 #[test]
 fn a_3x3_convolution_relu_and_2x2_pooling_in_a_row_become_one_op() {
-    let fused: Vec<_> = classic().stages(true, 1).into_iter().map(|s| (s.op.name(), s.layers, s.parameters)).collect();
+    let fused: Vec<_> = ops(&classic(), true).into_iter().map(|s| (s.op.name(), s.layers, s.parameters)).collect();
     let expected = [
         ("conv2d_relu_maxpool2d", 0..3, 0..2),
         ("conv2d_relu_maxpool2d", 3..6, 2..4),
@@ -226,7 +253,7 @@ fn nothing_else_is_fused() {
 
 #[test]
 fn without_fusing_every_layer_that_does_something_is_its_own_op() {
-    let got: Vec<_> = classic().stages(false, 1).into_iter().map(|s| (s.op.name(), s.layers, s.parameters)).collect();
+    let got: Vec<_> = ops(&classic(), false).into_iter().map(|s| (s.op.name(), s.layers, s.parameters)).collect();
     let expected = [
         ("conv2d", 0..1, 0..2),
         ("relu", 1..2, 2..2),
@@ -247,7 +274,7 @@ fn without_fusing_every_layer_that_does_something_is_its_own_op() {
 fn the_ops_lengths_are_those_of_the_shapes_between_them() {
     for fuse in [true, false] {
         let model = classic();
-        for stage in model.stages(fuse, 1) {
+        for stage in ops(&model, fuse) {
             let (input, output) = (&model.shapes()[stage.layers.start], &model.shapes()[stage.layers.end]);
             let got = (stage.op.input_len(), stage.op.output_len());
             assert_eq!(got, (input.len(), output.len()), "{} of layers {:?}", stage.op.name(), stage.layers);
@@ -262,7 +289,7 @@ fn initial_values_are_pytorchs_uniform_distribution() {
     for p in model.parameters() {
         // U(-bound, bound) has mean 0, variance bound^2 / 3 and fourth moment bound^4 / 5; in units of the bound, means of n
         // values stray from these by sqrt(1/3 / n) and sqrt((1/5 - 1/9) / n).
-        let bound = 1.0 / (p.fan_in as f64).sqrt();
+        let bound = 1.0 / (fan_in(p) as f64).sqrt();
         let values: Vec<f64> = arena[p.range.clone()].iter().map(|&x| f64::from(x) / bound).collect();
         let n = values.len() as f64;
         let most = values.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
@@ -302,7 +329,7 @@ fn no_two_parameters_begin_with_the_same_draws() {
     let model = classic();
     let arena = model.init(0);
     let begin = |p: &mnist_wgpu::model::Parameter| {
-        let scale = (p.fan_in as f32).sqrt();
+        let scale = (fan_in(p) as f32).sqrt();
         arena[p.range.clone()][..8].iter().map(|x| (x * scale * 1e4).round() as i32).collect::<Vec<_>>()
     };
     let begins: Vec<_> = model.parameters().iter().map(begin).collect();

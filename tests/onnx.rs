@@ -2,30 +2,34 @@
 
 mod common;
 
-use common::engines::dataset;
 use common::{EPS, hash};
 use mnist_wgpu::checkpoint::{Info, NORMALISATION};
-use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{CLASSES, Images};
-use mnist_wgpu::engine::{Engine, Set, Settings, State, Work};
-use mnist_wgpu::model::{Layer, Model};
+use mnist_wgpu::data::{Dataset, Images, digits};
+use mnist_wgpu::engine::{CpuEngine, Engine, Pass, Set, Settings};
+use mnist_wgpu::model::Model;
 use mnist_wgpu::onnx;
+use mnist_wgpu::ops::{Layer, conv2d, dropout, linear, maxpool2d};
+use mnist_wgpu::state::State;
 use rten::{Dimension, Value};
 
 /// As `tests/golden/net.rs` allows, and explains, for whole training steps of nets of this depth.
 const ROUNDINGS: f64 = 48.0;
+
+const CLASSES: usize = 10;
 
 fn pixels(len: usize) -> Vec<u8> {
     (0..len as u32).map(|i| hash(i) as u8).collect()
 }
 
 /// The logits of the CPU path.
-fn ours(model: &Model, parameters: &[f32], n: usize, pixels: &[u8]) -> Vec<f32> {
-    let data = dataset(Images::default(), Images { pixels: pixels.to_vec(), labels: vec![0; n] });
-    let mut engine = CpuEngine::new(model, &data, Settings { batch_size: n, ..Settings::default() });
-    let state = State { parameters: parameters.to_vec(), velocity: vec![0.0; parameters.len()] };
-    engine.set_state(&state).expect("the state is set");
-    engine.begin(Set::Test, Work::Evaluate, &Vec::from_iter(0..n as u32), 0).expect("it begins");
+fn ours(model: &Model, state: &State, n: usize, pixels: &[u8]) -> Vec<f32> {
+    let test = Images { pixels: pixels.to_vec(), labels: vec![0; n] };
+    let shape = model.shapes()[0].0.clone().try_into().expect("an image");
+    let data = Dataset { shape, classes: digits(), train: Images::default(), test };
+    let settings = Settings { batch_size: n, ..Settings::default() };
+    let mut engine = CpuEngine::new(model, &data, settings).expect("the engine is made");
+    engine.set_state(state).expect("the state is set");
+    engine.begin(&Pass::evaluate(Set::Test, &Vec::from_iter(0..n as u32))).expect("it begins");
     engine.submit(0..1).expect("it runs");
     pollster::block_on(engine.logits()).expect("the logits arrive")
 }
@@ -43,12 +47,12 @@ fn theirs(onnx: &rten::Model, model: &Model, n: usize, pixels: &[u8]) -> Vec<f32
 
 fn check(input: [usize; 3], layers: Vec<Layer>) {
     let model = Model::new(input, layers, CLASSES).expect("a network");
-    let parameters = model.init(5);
-    let exported = onnx::export(&model, &parameters, None);
+    let state = State::new(&model, 5);
+    let exported = onnx::export(&model, &state, None);
     let onnx = rten::Model::load(exported).unwrap_or_else(|e| panic!("{:?}: {e}", model.layers()));
     for n in [1, 3] {
         let pixels = pixels(n * model.shapes()[0].len());
-        let (want, got) = (ours(&model, &parameters, n, &pixels), theirs(&onnx, &model, n, &pixels));
+        let (want, got) = (ours(&model, &state, n, &pixels), theirs(&onnx, &model, n, &pixels));
         let largest = want.iter().fold(0.0, |most, logit| f64::max(most, logit.abs().into()));
         for (i, (&got, &want)) in got.iter().zip(&want).enumerate() {
             let used = (f64::from(got) - f64::from(want)).abs() / (EPS * largest);
@@ -59,14 +63,14 @@ fn check(input: [usize; 3], layers: Vec<Layer>) {
 }
 
 fn conv(out: usize, kernel: usize, padding: usize) -> Layer {
-    Layer::Conv2d { out, kernel, padding }
+    conv2d::Settings { out, kernel, padding }.into()
 }
 
 #[test]
 fn another_runtime_computes_our_logits_from_any_stack_of_layers() {
-    let (pool, linear) = (|size| Layer::MaxPool2d { size }, |out| Layer::Linear { out });
-    let dropout = || Layer::Dropout { p: 0.5 };
-    check([1, 28, 28], Model::classic_layers(0.5));
+    let (pool, linear) = (|size| Layer::from(maxpool2d::Settings { size }), |out| Layer::from(linear::Settings { out }));
+    let dropout = || Layer::from(dropout::Settings { p: 0.5 });
+    check([1, 28, 28], Model::classic_layers(CLASSES, 0.5));
     check([1, 28, 28], vec![Layer::Flatten, linear(10)]);
     // Windows and kernels that leave rows and columns over, on images that are not square; dropout everywhere, and last.
     let mut layers = vec![dropout(), conv(4, 5, 2), Layer::Relu, pool(3), dropout(), conv(3, 2, 1), pool(2), Layer::Relu];
@@ -78,10 +82,11 @@ fn another_runtime_computes_our_logits_from_any_stack_of_layers() {
 
 #[test]
 fn the_model_says_what_it_takes_and_where_it_comes_from() {
-    let model = Model::new([1, 28, 28], Model::classic_layers(0.5), CLASSES).expect("the classic network");
+    let model = Model::classic([1, 28, 28], CLASSES, 0.5).expect("the classic network");
     let info = Info {
         input: [1, 28, 28],
         layers: model.layers().to_vec(),
+        classes: digits(),
         normalisation: NORMALISATION.into(),
         dataset: "synthetic".into(),
         epoch: 3,
@@ -89,7 +94,7 @@ fn the_model_says_what_it_takes_and_where_it_comes_from() {
         val_fraction: 0.1,
         version: "0".into(),
     };
-    let onnx = rten::Model::load(onnx::export(&model, &model.init(0), Some(&info))).expect("it loads");
+    let onnx = rten::Model::load(onnx::export(&model, &State::new(&model, 0), Some(&info))).expect("it loads");
     let shape = |name| onnx.node_info(onnx.node_id(name).expect("it is there")).and_then(|node| node.shape());
     let any = || Dimension::Symbolic("N".into());
     let fixed = Dimension::Fixed;
@@ -97,6 +102,7 @@ fn the_model_says_what_it_takes_and_where_it_comes_from() {
     assert_eq!(shape("logits"), Some(vec![any(), fixed(10)]));
     let metadata = onnx.metadata();
     assert_eq!(metadata.producer_name(), Some("mnist-wgpu"));
-    let told = ["dataset", "epochs", "seed"].map(|key| metadata.get(key));
-    assert_eq!(told, [Some("synthetic"), Some("3"), Some("7")]);
+    let told = ["classes", "dataset", "epochs", "seed"].map(|key| metadata.get(key));
+    let classes = r#"["0","1","2","3","4","5","6","7","8","9"]"#;
+    assert_eq!(told, [Some(classes), Some("synthetic"), Some("3"), Some("7")]);
 }

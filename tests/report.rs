@@ -2,13 +2,16 @@
 //! pictures that decode and show the digits pixel by pixel, and a failure that names its file.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use mnist_wgpu::data::{PIXELS, synthetic};
+use mnist_wgpu::data::{digits, synthetic};
 use mnist_wgpu::evaluation::{Confusion, Mistake, Verdict};
 use mnist_wgpu::history::Row;
 use mnist_wgpu::report::{Filters, Heading, Material, ReportError, confusion, curves, filters, mistakes, page, write};
 use std::fs;
 use std::io::Cursor;
 use tempfile::tempdir;
+
+/// Of a digit.
+const PIXELS: usize = 28 * 28;
 
 const HEADING: Heading = Heading { title: "a run", warning: None };
 const WARNING: Option<&str> = Some("the digits were <synthetic>");
@@ -33,22 +36,25 @@ fn history(epochs: u32) -> Vec<Row> {
 }
 
 fn confused() -> Confusion {
-    let mut counts = [[0; 10]; 10];
-    for (class, row) in counts.iter_mut().enumerate() {
+    confused_by(10)
+}
+
+fn confused_by(classes: usize) -> Confusion {
+    let mut counts = vec![0; classes * classes];
+    for (class, row) in counts.chunks_exact_mut(classes).enumerate() {
+        row[(class + 3) % classes] = class as u64; // class 0 makes no mistake
         row[class] = 970 + class as u64;
-        row[(class + 3) % 10] = class as u64; // class 0 makes no mistake
     }
-    Confusion { counts }
+    Confusion::new(classes, counts)
 }
 
 /// Digits taken for the next one.
-fn wrong(count: usize) -> Vec<(Mistake, [u8; PIXELS])> {
-    let (digits, _) = synthetic(count, 0, 1);
-    let verdict =
-        |truth| Verdict { guess: (truth + 1) % 10, confidence: 0.874, runner_up: truth, runner_up_confidence: 0.1 };
+fn wrong(count: usize) -> Vec<(Mistake, Vec<u8>)> {
+    let digits = synthetic(count, 0, 1).train;
+    let verdict = |truth| Verdict { guess: (truth + 1) % 10, confidence: 0.874, runner_up: Some((truth, 0.1)) };
     let mistake = |place: usize| {
         let truth = digits.labels[place];
-        let image = digits.pixels[place * PIXELS..][..PIXELS].try_into().unwrap();
+        let image = digits.pixels[place * PIXELS..][..PIXELS].to_vec();
         (Mistake { place, truth, verdict: verdict(truth), loss: 2.0 }, image)
     };
     (0..count).map(mistake).collect()
@@ -56,7 +62,7 @@ fn wrong(count: usize) -> Vec<(Mistake, [u8; PIXELS])> {
 
 /// Hands a material with nothing odd about it to `test`.
 fn with_material<T>(test: impl FnOnce(&mut Material) -> T) -> T {
-    let (history, confusion, mistakes) = (history(10), confused(), wrong(45));
+    let (history, classes, confusion, mistakes) = (history(10), digits(), confused(), wrong(45));
     let weights: Vec<f32> = (0..32 * 9).map(|i| (i as f32).sin()).collect();
     let facts = [("Data set", "mnist"), ("<b>Device</b>", "\"A & B\"")].map(|(name, value)| (name.into(), value.into()));
     test(&mut Material {
@@ -66,10 +72,16 @@ fn with_material<T>(test: impl FnOnce(&mut Material) -> T) -> T {
         history: &history,
         test_loss: 0.031337,
         test_accuracy: 0.9906,
+        classes: &classes,
         confusion: &confusion,
+        shape: [1, 28, 28],
         mistakes: &mistakes,
         filters: Some(Filters { shape: [32, 1, 3, 3], weights: &weights }),
     })
+}
+
+fn matrix(heading: Heading, confusion: &Confusion, classes: &[String]) -> Vec<u8> {
+    with_material(|material| confusion::png(heading, &Material { confusion, classes, ..*material })).unwrap()
 }
 
 /// Width, and the pixels without alpha.
@@ -226,9 +238,9 @@ fn the_scale_of_kernels_is_centred_at_zero() {
 #[test]
 fn digits_are_enlarged_without_blur() {
     let mut mistake = wrong(1);
-    mistake[0].1 = [0; PIXELS];
+    mistake[0].1 = vec![0; PIXELS];
     (mistake[0].1[0], mistake[0].1[3 * 28 + 5]) = (33, 77);
-    let png = mistakes::png(HEADING, &mistake).unwrap();
+    let png = with_material(|material| mistakes::png(HEADING, &Material { mistakes: &mistake, ..*material })).unwrap();
     let (width, pixels) = decoded(&png);
     let place = |grey: u8| pixels.iter().position(|pixel| *pixel == [grey; 3]).map(|at| (at % width, at / width)).unwrap();
     let (corner, mark) = (place(33), place(77));
@@ -238,20 +250,77 @@ fn digits_are_enlarged_without_blur() {
 
 #[test]
 fn no_mistakes_is_said() {
-    check_picture("no mistakes", &mistakes::png(HEADING, &[]).unwrap());
+    let none = with_material(|material| mistakes::png(HEADING, &Material { mistakes: &[], ..*material }));
+    check_picture("no mistakes", &none.unwrap());
     let page = with_material(|material| page::html(&Material { mistakes: &[], ..*material })).unwrap();
     assert!(page.contains("No mistakes."));
 }
 
 #[test]
 fn a_rare_mistake_is_seen_beside_a_full_row() {
-    let mut counts = [[0; 10]; 10];
-    counts[4][4] = 9999;
-    let without = confusion::png(HEADING, &Confusion { counts }).unwrap();
-    counts[4][9] = 1;
-    let with = confusion::png(HEADING, &Confusion { counts }).unwrap();
+    let mut counts = vec![0; 100];
+    counts[44] = 9999;
+    let without = matrix(HEADING, &Confusion::new(10, counts.clone()), &digits());
+    counts[49] = 1;
+    let with = matrix(HEADING, &Confusion::new(10, counts), &digits());
     let empty = [0xf4, 0xf5, 0xf7]; // a cell's ground: the grid's colour, 0.4 opaque
     assert!(count(&without, empty) > count(&with, empty) + 2500, "a cell of 58 x 58 pixels changes colour");
+}
+
+/// Names that a page must escape, that no font has, that are too long, and plain ones.
+fn names(count: usize) -> Vec<String> {
+    let odd = ["<b>&\"x\"</b>", "\u{72ac}\u{1f415}", "bell \u{7}", "a name that is longer than any column could be", ""];
+    (0..count).map(|class| odd.get(class).map_or(format!("class {class}"), |name| name.to_string())).collect()
+}
+
+#[test]
+fn any_number_of_classes_is_drawn_and_a_page_of_a_thousand_stays_small() {
+    for classes in [1, 2, 12, 13, 24, 25, 47, 60, 61, 1000] {
+        let (names, confusion) = (names(classes), confused_by(classes));
+        check_picture(&format!("{classes} classes"), &matrix(HEADING, &confusion, &names));
+        let of = |material: &mut Material| {
+            page::html(&Material { classes: &names, confusion: &confusion, mistakes: &[], ..*material })
+        };
+        let page = with_material(of).unwrap();
+        assert!(page.len() < 1_500_000, "{classes} classes: {} bytes", page.len());
+        assert!(!page.contains("<b>&"), "a name is not escaped");
+        let last = names.last().filter(|name| name.starts_with("class"));
+        assert!(last.is_none_or(|name| page.contains(name)), "the last class is on the page, in the table at least");
+        let left_out = page.contains(&format!("of {classes} classes the 40 with the most mistakes"));
+        assert_eq!(left_out, classes > 60, "{classes} classes");
+    }
+}
+
+#[test]
+fn of_many_classes_those_with_the_most_mistakes_are_in_the_matrix() {
+    let mut counts = vec![0; 100 * 100];
+    (0..100).for_each(|class| counts[class * 101] = 50);
+    (counts[97 * 100 + 3], counts[5 * 100 + 6]) = (20, 1);
+    let (names, confusion) = (names(100), Confusion::new(100, counts));
+    let of = |material: &mut Material| page::html(&Material { classes: &names, confusion: &confusion, ..*material });
+    let page = with_material(of).unwrap();
+    let drawn = |cell: &str| page.contains(&format!("<title>{cell}"));
+    assert!(drawn("class 97 taken for a name that is …: 20, 28.57% of its row") && drawn("class 5 taken for class 6: 1"));
+    assert!(!drawn("class 99 taken for class 99"), "a class without mistakes takes the place of one with");
+}
+
+#[test]
+fn colours_and_sizes_of_mistakes_are_those_of_their_images() {
+    for shape in [[3, 20, 24], [1, 1, 1], [3, 256, 100], [1, 5, 256]] {
+        let [channels, height, width] = shape;
+        // Of three planes the first is full: red.
+        let image: Vec<u8> = (0..channels * height * width).map(|at| if at < height * width { 255 } else { 0 }).collect();
+        let verdict = Verdict { guess: 3, confidence: 0.5, runner_up: None };
+        let mistakes = [(Mistake { place: 0, truth: 0, verdict, loss: 1.0 }, image)];
+        let names = names(5);
+        let draw = |material: &mut Material| {
+            mistakes::png(HEADING, &Material { classes: &names, shape, mistakes: &mistakes, ..*material })
+        };
+        let png = with_material(draw).unwrap();
+        check_picture("a mistake", &png);
+        let red = count(&png, [255, 0, 0]);
+        assert!(channels == 1 || red >= height * width, "{shape:?}: {red} red pixels");
+    }
 }
 
 #[test]
@@ -259,7 +328,7 @@ fn a_warning_stands_on_the_pictures_and_the_page() {
     let warned = Heading { warning: WARNING, ..HEADING };
     let (history, confused) = (history(3), confused());
     for (heading, shown) in [(warned, true), (HEADING, false)] {
-        let pictures = [curves::png(heading, &history).unwrap(), confusion::png(heading, &confused).unwrap()];
+        let pictures = [curves::png(heading, &history).unwrap(), matrix(heading, &confused, &digits())];
         assert_eq!(pictures.map(|png| count(&png, WARNING_GROUND) > 10_000), [shown; 2]);
     }
     let page = with_material(|material| page::html(&Material { warning: None, ..*material })).unwrap();
@@ -270,7 +339,7 @@ fn a_warning_stands_on_the_pictures_and_the_page() {
 fn odd_titles_are_drawn() {
     for title in ["", "bell \u{7} and \u{ffff} & <text>", "数字 → 𝟗", &"w".repeat(1000)] {
         let heading = Heading { title, warning: Some(title) };
-        check_picture(title, &confusion::png(heading, &confused()).unwrap());
+        check_picture(title, &matrix(heading, &confused(), &digits()));
     }
 }
 

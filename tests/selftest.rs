@@ -4,7 +4,7 @@ mod common;
 
 use mnist_wgpu::gpu::{GpuError, Planner};
 use mnist_wgpu::ops::linear::Linear;
-use mnist_wgpu::ops::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use mnist_wgpu::ops::{BackwardTensors, ForwardTensors, OnGpu, Op};
 use mnist_wgpu::parity::affine::{self, Affine, Mirror, Terms};
 use mnist_wgpu::parity::selftest::{Check, Failure};
 use mnist_wgpu::parity::{Fault, Gpu, Mismatch};
@@ -38,7 +38,9 @@ impl Op for Faulty {
     fn output_len(&self) -> usize {
         OP.output_len()
     }
+}
 
+impl OnGpu for Faulty {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let n = if let Wrong::LastSample = self.0 { t.n - 1 } else { t.n };
         OP.plan_forward(planner, &ForwardTensors { n, ..*t })
@@ -55,14 +57,6 @@ impl Op for Faulty {
                 OP.plan_backward(planner, &BackwardTensors { n: t.n - 1, d_x: None, ..*t })
             }
         }
-    }
-
-    fn forward(&self, s: ForwardSlices) {
-        OP.forward(s);
-    }
-
-    fn backward(&self, s: BackwardSlices) {
-        OP.backward(s);
     }
 }
 

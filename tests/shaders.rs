@@ -5,9 +5,10 @@ mod common;
 
 use mnist_wgpu::gpu::kernel::reflect;
 use mnist_wgpu::gpu::plan::{self, Dispatch};
-use mnist_wgpu::gpu::{Batch, Context, GpuError, Planner, Shader, Tensor, drive};
+use mnist_wgpu::gpu::{Context, GpuError, Planner, Shader, Tensor, drive};
 use mnist_wgpu::metrics::BatchMetrics;
-use mnist_wgpu::ops::{Op, SHADERS, conv2d::Conv2d, relu, sgd::Sgd};
+use mnist_wgpu::ops::Batch;
+use mnist_wgpu::ops::{OnGpu, SHADERS, conv2d::Conv2d, relu, sgd::Sgd};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Literal, ShaderStage, TypeInner};
@@ -215,7 +216,7 @@ macro_rules! layout {
 /// The structs that host and shaders share, as the host lays them out.
 fn shared() -> [Layout; 2] {
     [
-        layout!("Batch", Batch, first, count, index, step),
+        layout!("Batch", Batch, first, count, index, step, learning_rate),
         layout!("Metrics", BatchMetrics, loss_sum, correct, count, non_finite),
     ]
 }
@@ -246,7 +247,13 @@ fn host_and_shaders_lay_out_shared_structs_alike() {
             found.insert((op, *name));
         }
     }
-    for expected in [("gather", "Batch"), ("dropout", "Batch"), ("cross_entropy", "Batch"), ("cross_entropy", "Metrics")] {
+    for expected in [
+        ("gather", "Batch"),
+        ("dropout", "Batch"),
+        ("sgd", "Batch"),
+        ("cross_entropy", "Batch"),
+        ("cross_entropy", "Metrics"),
+    ] {
         assert!(found.contains(&expected), "{expected:?} was not looked at");
     }
 }

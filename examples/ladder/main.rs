@@ -6,9 +6,9 @@
 
 use clap::Parser;
 use mnist_wgpu::gpu::plan::{self, Dispatch};
-use mnist_wgpu::gpu::{Adapters, Batch, Context, GpuError, Options, Planner, Shader, Step, Tensor, drive, peak};
+use mnist_wgpu::gpu::{Adapters, Context, GpuError, Options, Planner, Shader, Step, Tensor, drive, peak};
 use mnist_wgpu::ops::conv2d_relu_maxpool2d::{self as shipped, Conv2dReluMaxPool2d, cpu};
-use mnist_wgpu::ops::{ForwardTensors, Op};
+use mnist_wgpu::ops::{Batch, ForwardTensors, OnGpu, Op};
 use mnist_wgpu::parity::compare::{close, f64s, magnitudes};
 use mnist_wgpu::parity::{Fault, Gpu, Kind};
 use std::error::Error;
@@ -129,7 +129,7 @@ impl Ladder {
             x: self.gpu.input("x", &self.x)?,
             params: [self.gpu.input("weight", &self.weight)?, self.gpu.input("bias", &self.bias)?],
             y: self.gpu.output("y", N * LAYER.output_len())?,
-            winner: self.gpu.output("winner", N * LAYER.saved_len())?,
+            winner: self.gpu.output("winner", N * LAYER.saved_words())?,
         })
     }
 

@@ -79,7 +79,7 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
             None if infos.is_empty() => cpu(&format!("{}; `mnist-wgpu devices` says more", auto_reason(infos))),
             None => cpu(auto_reason(infos)),
         }),
-        DeviceChoice::Gpu if infos.is_empty() => Err(format!("no GPU: {}", Adapters::none_found())),
+        DeviceChoice::Gpu if infos.is_empty() => Err(format!("no GPU: {}, or use `--device cpu`", Adapters::none_found())),
         DeviceChoice::Gpu => Ok(adapter(0, "asked for")),
         DeviceChoice::Index(index) if *index < infos.len() => Ok(adapter(*index, "asked for")),
         // Or the number is a part of a name, as in RTX 4060.

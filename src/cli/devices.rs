@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         print(&text(&report))?;
     }
     if infos.is_empty() {
-        tell(format_args!("No GPU: {}.", Adapters::none_found()));
+        tell(format_args!("No GPU: {}, or use `--device cpu`.", Adapters::none_found()));
     }
     Ok(())
 }

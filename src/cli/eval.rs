@@ -3,10 +3,10 @@
 use super::dataset::{load, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
 use super::output::note;
-use super::watch::{self, Bar};
-use super::{Failure, network, print, tell};
+use super::watch::Bar;
+use super::{Failure, interrupt, network, print, tell};
 use mnist_wgpu::checkpoint::Info;
-use mnist_wgpu::data::{CLASSES, Dataset, split};
+use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::Set;
 use mnist_wgpu::evaluation::{Confusion, Judged};
 use mnist_wgpu::train::{Observer, Progress};
@@ -63,14 +63,15 @@ struct Report<'a> {
     loss: f64,
     /// Shares in [0, 1], as those of the classes.
     accuracy: f64,
-    classes: Vec<Class>,
+    classes: Vec<Class<'a>>,
     /// `confusion[truth][guess]`
-    confusion: [[u64; CLASSES]; CLASSES],
+    confusion: Vec<&'a [u64]>,
 }
 
 #[derive(Serialize)]
-struct Class {
+struct Class<'a> {
     class: usize,
+    name: &'a str,
     /// None where a share would be one of nothing.
     precision: Option<f64>,
     recall: Option<f64>,
@@ -81,46 +82,50 @@ struct Class {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = network::load(Some(&arguments.network))?;
-    watch::catch_interrupts()?;
+    interrupt::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
-    let data = load(arguments.data_dir.clone())?;
-    if watch::interrupted() {
+    let found = load(arguments.data_dir.clone())?;
+    let data = &found.dataset;
+    if interrupt::interrupted() {
         return Err(Failure::Interrupted("interrupted".into()));
     }
     note(network.line());
     let info = network.checkpoint.info.as_ref();
-    if let Some(info) = info.filter(|info| info.dataset != data.name) {
-        tell(format_args!("         It was trained on {}, and is judged on {}.", info.dataset, data.name));
+    if let Some(info) = info.filter(|info| info.dataset != found.name) {
+        tell(format_args!("         It was trained on {}, and is judged on {}.", info.dataset, found.name));
     }
-    let (set, order) = images(arguments.split, &data, info)?;
+    network.check_fit(data)?;
+    let (set, order) = images(arguments.split, data, info)?;
 
     if order.is_empty() {
         return Err(Failure::saying(format!("{}: by its own account it has no image of that split", network.name)));
     }
-    let mut watcher = Watcher(Bar::new(""));
+    let mut watcher = Watcher(Bar::new("", 0));
     let judged = network.judge(context.as_ref(), &data, set, &order, &mut watcher);
     watcher.0.clear();
     let judged = judged?;
-    let labels = if set == Set::Test { &data.test.labels } else { &data.train.labels };
-    let labels: Vec<u8> = order.iter().map(|&image| labels[image as usize]).collect();
-    let confusion = Confusion::of(&judged.logits, &labels);
+    let labels = &set.of(data).labels;
+    let labels: Vec<u16> = order.iter().map(|&image| labels[image as usize]).collect();
+    let confusion = Confusion::of(&judged, &labels);
+    let names = network.checkpoint.classes();
+    let classes = names.iter().enumerate().map(|(class, name)| class_of(&confusion, class, name)).collect::<Vec<_>>();
     if arguments.json {
         let report = Report {
             network: network.name.clone(),
             trained_on: info.map(|info| info.dataset.as_str()),
-            dataset: &data.name,
+            dataset: &found.name,
             split: arguments.split,
             images: judged.totals.count(),
             loss: judged.totals.loss(),
             accuracy: judged.totals.accuracy(),
-            classes: (0..CLASSES).map(|class| class_of(&confusion, class)).collect(),
-            confusion: confusion.counts,
+            classes,
+            confusion: confusion.rows().collect(),
         };
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
-        print(&text(arguments.split, &judged, &confusion))?;
+        print(&text(arguments.split, &judged, &classes, &confusion))?;
     }
-    warn_if_synthetic(&data);
+    warn_if_synthetic(&found);
     Ok(())
 }
 
@@ -137,13 +142,29 @@ fn images(part: Part, data: &Dataset, info: Option<&Info>) -> Result<(Set, Vec<u
     Ok((Set::Train, if let Part::Val = part { parts.val } else { parts.train }))
 }
 
-fn class_of(confusion: &Confusion, class: usize) -> Class {
+fn class_of<'a>(confusion: &Confusion, class: usize, name: &'a str) -> Class<'a> {
     let (precision, recall, f1) = (confusion.precision(class), confusion.recall(class), confusion.f1(class));
-    Class { class, precision, recall, f1, support: confusion.support(class) }
+    Class { class, name, precision, recall, f1, support: confusion.support(class) }
 }
 
-/// The figures as the notebook prints them, then a table of the classes and the confusion matrix.
-fn text(part: Part, judged: &Judged, confusion: &Confusion) -> String {
+/// Up to so many classes, all of the confusion matrix is printed; of more, the most frequent mistakes.
+const MOST_IN_MATRIX: usize = 20;
+/// So many of them.
+const MOST_MISTAKES: usize = 20;
+/// Letters of a name in the matrix, and elsewhere.
+const NARROW: usize = 5;
+const WIDE: usize = 24;
+
+/// A name in at most so many letters.
+fn short(name: &str, letters: usize) -> String {
+    match name.char_indices().nth(letters) {
+        Some(_) => name.chars().take(letters - 1).chain(['…']).collect(),
+        None => name.to_owned(),
+    }
+}
+
+/// The figures as the notebook prints them, then a table of the classes, and what was taken for what.
+fn text(part: Part, judged: &Judged, classes: &[Class], confusion: &Confusion) -> String {
     let totals = &judged.totals;
     let set = match part {
         Part::Test => "test",
@@ -151,16 +172,28 @@ fn text(part: Part, judged: &Judged, confusion: &Confusion) -> String {
         Part::Train => "training",
     };
     let mut text = format!("Loss on {set} set:{:.6} Accuracy on {set} set: {:.6}\n", totals.loss(), totals.accuracy());
-    text += "\nclass  precision  recall      f1  images\n";
+    let names: Vec<String> = classes.iter().map(|class| short(class.name, WIDE)).collect();
+    let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(5);
+    text += &format!("\n{:>widest$}  precision  recall      f1  images\n", "class");
     let share = |share: Option<f64>| share.map_or("-".to_string(), |share| format!("{share:.4}"));
-    for class in (0..CLASSES).map(|class| class_of(confusion, class)) {
+    for (class, name) in classes.iter().zip(&names) {
         let (precision, recall, f1) = (share(class.precision), share(class.recall), share(class.f1));
-        text += &format!("{:>5}  {precision:>9}  {recall:>6}  {f1:>6}  {:>6}\n", class.class, class.support);
+        text += &format!("{name:>widest$}  {precision:>9}  {recall:>6}  {f1:>6}  {:>6}\n", class.support);
     }
-    text += "\ntruth \\ guess";
-    (0..CLASSES).for_each(|guess| text += &format!(" {guess:>5}"));
-    for (truth, guesses) in confusion.counts.iter().enumerate() {
-        text += &format!("\n{truth:>13}");
+    if classes.len() > MOST_IN_MATRIX {
+        let mistakes = confusion.mistakes();
+        let shown = mistakes.len().min(MOST_MISTAKES);
+        text += &format!("\nThe {shown} most frequent mistakes of {}: images, truth -> guess\n", mistakes.len());
+        for (truth, guess, count) in mistakes.into_iter().take(shown) {
+            text += &format!("{count:>6}  {} -> {}\n", names[truth], names[guess]);
+        }
+        return text;
+    }
+    let widest = widest.max(13);
+    text += &format!("\n{:>widest$}", "truth \\ guess");
+    classes.iter().for_each(|class| text += &format!(" {:>5}", short(class.name, NARROW)));
+    for (guesses, name) in confusion.rows().zip(&names) {
+        text += &format!("\n{name:>widest$}");
         for &count in guesses {
             text += &if count > 0 { format!(" {count:>5}") } else { "     .".to_string() };
         }
@@ -176,6 +209,6 @@ impl Observer for Watcher {
     }
 
     fn stop(&self) -> bool {
-        watch::interrupted()
+        interrupt::interrupted()
     }
 }

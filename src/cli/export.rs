@@ -29,12 +29,12 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = network::load(Some(&arguments.network))?;
-    let Checkpoint { model, parameters, info, .. } = &network.checkpoint;
+    let Checkpoint { model, state, info, .. } = &network.checkpoint;
     if arguments.onnx == Path::new("-") {
-        return Ok(print_bytes(&onnx::export(model, parameters, info.as_ref()))?);
+        return Ok(print_bytes(&onnx::export(model, state, info.as_ref()))?);
     }
     check_target(&arguments.onnx, Path::new(&network.name), arguments.force)?;
-    let bytes = onnx::export(model, parameters, info.as_ref());
+    let bytes = onnx::export(model, state, info.as_ref());
     files::replace(&arguments.onnx, &bytes).map_err(|error| cannot_write(&arguments.onnx, error))?;
     let (path, shape, input, output) = (arguments.onnx.display(), &model.shapes()[0], onnx::INPUT, onnx::OUTPUT);
     tell(format_args!("Wrote {path}: from `{input}`, float images {shape}, pixels / 255, to `{output}`."));

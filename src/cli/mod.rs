@@ -1,12 +1,13 @@
 //! Subcommands, one file each, and what they share.
 
 mod bench;
-mod dashboard;
+mod clock;
 mod dataset;
 mod device;
 mod devices;
 mod eval;
 mod export;
+mod interrupt;
 mod manual;
 mod network;
 mod output;
@@ -41,7 +42,7 @@ enum Command {
     Train(train::Arguments),
     /// Loss and accuracy of a saved network on the test images
     Eval(eval::Arguments),
-    /// Which digit a picture shows
+    /// What a picture shows: which digit, or which other class
     Predict(predict::Arguments),
     /// Write a saved network as an ONNX model
     Export(export::Arguments),

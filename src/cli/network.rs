@@ -2,11 +2,10 @@
 
 use super::Failure;
 use mnist_wgpu::checkpoint::{self, Checkpoint};
-use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{COLS, Dataset, ROWS};
-use mnist_wgpu::engine::{Engine, Set, Settings, State};
+use mnist_wgpu::data::Dataset;
+use mnist_wgpu::engine::{CpuEngine, Engine, GpuEngine, Set, Settings};
 use mnist_wgpu::evaluation::{Judged, judge};
-use mnist_wgpu::gpu::{Context, GpuEngine, drive};
+use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::run;
 use mnist_wgpu::train::{Observer, TrainError};
 use std::path::{Path, PathBuf};
@@ -26,6 +25,26 @@ pub struct Network {
 }
 
 impl Network {
+    /// The shape of a sample that it takes, (C, H, W).
+    pub fn shape(&self) -> [usize; 3] {
+        self.checkpoint.model.shapes()[0].image().unwrap_or_default() // a model begins with an image
+    }
+
+    /// Checks that the images of `data` are of its shape, and their classes as many as its own.
+    pub fn check_fit(&self, data: &Dataset) -> Result<(), Failure> {
+        let (name, [c, h, w], [channels, height, width]) = (&self.name, self.shape(), data.shape);
+        let (outputs, classes) = (self.checkpoint.model.classes(), data.classes.len());
+        if self.shape() != data.shape {
+            return Err(Failure::saying(format!(
+                "{name} takes images of shape ({c}, {h}, {w}), those of the data set are ({channels}, {height}, {width})"
+            )));
+        }
+        if outputs < classes {
+            return Err(Failure::saying(format!("{name} knows {outputs} classes, the data set has {classes}")));
+        }
+        Ok(())
+    }
+
     /// Judges the images `order` of `set` on the device of `context`, on the CPU without one.
     pub fn judge(
         &self,
@@ -43,7 +62,7 @@ impl Network {
                 drive::block_on(context, self.judge_by(engine, set, order, settings.batch_size, observer))
             }
             None => {
-                let engine = CpuEngine::new(model, data, settings);
+                let engine = CpuEngine::new(model, data, settings)?;
                 pollster::block_on(self.judge_by(engine, set, order, settings.batch_size, observer))
             }
         };
@@ -64,8 +83,7 @@ impl Network {
         batch_size: usize,
         observer: &mut dyn Observer,
     ) -> Result<Judged, TrainError> {
-        let parameters = self.checkpoint.parameters.clone();
-        engine.set_state(&State { velocity: vec![0.0; parameters.len()], parameters })?;
+        engine.set_state(&self.checkpoint.state.network())?;
         judge(&mut engine, set, order, batch_size, observer).await
     }
 
@@ -86,10 +104,10 @@ impl Network {
 ///
 /// # Errors
 ///
-/// What cannot be read as a network, or takes other images than 28x28.
+/// What cannot be read as a network.
 pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
     let (checkpoint, name) = match argument.filter(|path| path.as_os_str() != BUILT_IN_NAME) {
-        None => (checkpoint::read(BUILT_IN, Path::new("the built-in network"))?, "the built-in network".to_string()),
+        None => (checkpoint::read(BUILT_IN)?, "the built-in network".to_string()),
         Some(path) => {
             let file = in_folder(path).unwrap_or_else(|| path.to_path_buf());
             if file.is_dir() {
@@ -97,13 +115,9 @@ pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
                     format!("expected {} in the folder {}; name a run's folder or a file", run::MODEL, file.display());
                 return Err(Failure::saying(message));
             }
-            (checkpoint::load(&file)?, file.display().to_string())
+            (run::load_network(&file)?, file.display().to_string())
         }
     };
-    let shape = &checkpoint.model.shapes()[0];
-    if shape.0 != [1, ROWS, COLS] {
-        return Err(Failure::saying(format!("{name} takes images of shape {shape}, MNIST's are (1, 28, 28)")));
-    }
     Ok(Network { checkpoint, name })
 }
 

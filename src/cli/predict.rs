@@ -1,10 +1,10 @@
-//! `predict`: which digit a picture shows.
+//! `predict`: what a picture shows.
 
 use super::device::{self, DeviceArguments};
 use super::network::{self, Network};
 use super::picture::{self, Palette};
 use super::{Failure, print, tell};
-use mnist_wgpu::data::{CLASSES, Dataset, Images, Origin, PIXELS};
+use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::engine::Set;
 use mnist_wgpu::evaluation::{Verdict, softmax, verdict};
 use mnist_wgpu::image::{self, Fault};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// More pictures than this are told in a line each unless the user wants to see them.
 const MOST_DRAWN: usize = 20;
-/// A file larger than this is no picture of a digit.
+/// A larger file is refused.
 const MOST_BYTES: u64 = 256 << 20;
 /// What its help says of `--device`: one picture takes less time than opening a GPU.
 const DEVICE: &str = "cpu, auto (a GPU if there is one), gpu, a number of `devices`, or a part of a device's name";
@@ -72,15 +72,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if model.is_none() { " (a run's folder or a .safetensors file before the pictures names another)" } else { "" };
     tell(format_args!("{}{note}", network.line()));
 
-    let pictures: Vec<Picture> = paths.iter().flat_map(|path| pictures(path)).collect();
-    let digits: Vec<u8> = pictures.iter().flat_map(|picture| picture.digit.iter().flatten()).copied().collect();
-    let logits = if digits.is_empty() { Vec::new() } else { logits(&network, digits, &arguments.device)? };
-    let mut rows = logits.chunks_exact(CLASSES);
+    let (shape, classes) = (network.shape(), network.checkpoint.classes());
+    let pictures: Vec<Picture> = paths.iter().flat_map(|path| pictures(path, shape)).collect();
+    let samples: Vec<u8> = pictures.iter().flat_map(|picture| picture.sample.iter().flatten()).copied().collect();
+    let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples, &arguments.device)? };
+    let mut rows = logits.chunks_exact(classes.len());
     let found: Vec<Found> = pictures
         .into_iter()
-        .filter_map(|Picture { path, digit }| {
-            let result = match digit {
-                Ok(digit) => Ok((digit, rows.next()?)),
+        .filter_map(|Picture { path, sample }| {
+            let result = match sample {
+                Ok(sample) => Ok((sample, rows.next()?)),
                 Err(fault) => Err(fault),
             };
             Some(Found { path, result })
@@ -88,8 +89,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .collect();
 
     match arguments.json {
-        true => print(&json(&found)?)?,
-        false => show(&found, arguments.picture)?,
+        true => print(&json(&found, &classes)?)?,
+        false => show(&found, shape, &classes, arguments.picture)?,
     }
     let failed = found.iter().filter(|found| found.result.is_err()).count();
     match (failed, found.len()) {
@@ -99,19 +100,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// A picture, and the digit in it.
+/// A picture, and what the network takes of it: (C, H, W).
 struct Picture {
     path: String,
-    digit: Result<[u8; PIXELS], Trouble>,
+    sample: Result<Vec<u8>, Trouble>,
 }
 
 /// A picture, and what the network said of it: a row of logits.
 struct Found<'a> {
     path: String,
-    result: Result<([u8; PIXELS], &'a [f32]), Trouble>,
+    result: Result<(Vec<u8>, &'a [f32]), Trouble>,
 }
 
-/// Why there is no digit.
+/// Why there is nothing to judge.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("cannot read it ({0}); check the path")]
@@ -125,14 +126,17 @@ enum Trouble {
 }
 
 /// The pictures that `path` names, one or a folder's, in the order of their names.
-fn pictures(path: &Path) -> Vec<Picture> {
+fn pictures(path: &Path, shape: [usize; 3]) -> Vec<Picture> {
     let files = match path.is_dir() {
         true => in_folder(path),
         false => Ok(vec![path.to_path_buf()]),
     };
     match files {
-        Ok(files) => files.iter().map(|file| Picture { path: file.display().to_string(), digit: digit(file) }).collect(),
-        Err(trouble) => vec![Picture { path: path.display().to_string(), digit: Err(trouble) }],
+        Ok(files) => {
+            let picture = |file: &PathBuf| Picture { path: file.display().to_string(), sample: sample(file, shape) };
+            files.iter().map(picture).collect()
+        }
+        Err(trouble) => vec![Picture { path: path.display().to_string(), sample: Err(trouble) }],
     }
 }
 
@@ -147,7 +151,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
     if files.is_empty() { Err(Trouble::Empty) } else { Ok(files) }
 }
 
-fn digit(path: &Path) -> Result<[u8; PIXELS], Trouble> {
+fn sample(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     let source: &mut dyn Read = match path.as_os_str() == STDIN {
         true => &mut io::stdin().lock(),
@@ -156,22 +160,22 @@ fn digit(path: &Path) -> Result<[u8; PIXELS], Trouble> {
     if source.take(MOST_BYTES + 1).read_to_end(&mut bytes)? as u64 > MOST_BYTES {
         return Err(Trouble::Large);
     }
-    Ok(image::digit(&bytes)?)
+    Ok(image::sample(&bytes, shape)?)
 }
 
-/// What the network says of each of the digits, (N, 28, 28): logits, (N, CLASSES).
-fn logits(network: &Network, digits: Vec<u8>, device: &DeviceArguments) -> Result<Vec<f32>, Failure> {
-    let count = digits.len() / PIXELS;
-    let images = Images { pixels: digits, labels: vec![0; count] }; // which digit it is nobody knows
-    let origin = Origin::Synthetic { reason: String::new() };
-    let data = Dataset { name: "custom".into(), origin, train: images.clone(), test: images };
+/// What the network says of each of the samples, (N, C, H, W): logits, (N, classes).
+fn logits(network: &Network, samples: Vec<u8>, device: &DeviceArguments) -> Result<Vec<f32>, Failure> {
+    let shape = network.shape();
+    let count = samples.len() / shape.iter().product::<usize>();
+    let test = Images { pixels: samples, labels: vec![0; count] }; // what it is nobody knows
+    let data = Dataset { shape, classes: network.checkpoint.classes(), train: Images::default(), test };
     let context = if device.is_cpu() { None } else { device::open(device)? };
     let order: Vec<u32> = (0..count as u32).collect();
     Ok(network.judge(context.as_ref(), &data, Set::Test, &order, &mut ())?.logits)
 }
 
 /// Prints a line, or a picture and bars, for each; troubles go to stderr.
-fn show(found: &[Found], when: When) -> Result<(), Failure> {
+fn show(found: &[Found], shape: [usize; 3], classes: &[String], when: When) -> Result<(), Failure> {
     let draw = match when {
         When::Always => true,
         When::Never => false,
@@ -180,8 +184,8 @@ fn show(found: &[Found], when: When) -> Result<(), Failure> {
     let palette = Palette::from_environment();
     for Found { path, result } in found {
         match result {
-            Ok((digit, logits)) if draw => print(&portrait(path, digit, logits, palette))?,
-            Ok((_, logits)) => print(&format!("{path}: {}\n", sentence(&verdict(logits))))?,
+            Ok((sample, logits)) if draw => print(&portrait(path, sample, shape, logits, classes, palette))?,
+            Ok((_, logits)) => print(&format!("{path}: {}\n", sentence(&verdict(logits), classes)))?,
             Err(trouble) => tell(format_args!("{path}: {trouble}")),
         }
     }
@@ -189,22 +193,33 @@ fn show(found: &[Found], when: When) -> Result<(), Failure> {
 }
 
 /// `7  99.8%  (then 1, 0.1%)`
-fn sentence(verdict: &Verdict) -> String {
-    let Verdict { guess, confidence, runner_up, runner_up_confidence } = verdict;
-    let doubt = if *confidence < 0.5 { "  a guess: no digit has half of the votes" } else { "" };
-    format!("{guess}  {:.1}%  (then {runner_up}, {:.1}%){doubt}", 100.0 * confidence, 100.0 * runner_up_confidence)
+fn sentence(verdict: &Verdict, classes: &[String]) -> String {
+    let name = |class: u16| &classes[usize::from(class)];
+    let doubt = if verdict.confidence < 0.5 { "  a guess: no class has half of the votes" } else { "" };
+    let next = verdict.runner_up.map(|(class, share)| format!("  (then {}, {:.1}%)", name(class), 100.0 * share));
+    format!("{}  {:.1}%{}{doubt}", name(verdict.guess), 100.0 * verdict.confidence, next.unwrap_or_default())
 }
 
-/// What the network sees, and beside it the verdict and a bar for each digit.
-fn portrait(path: &str, digit: &[u8; PIXELS], logits: &[f32], palette: Palette) -> String {
+/// What the network sees, and beside it the verdict and a bar for each class: for the likeliest, where there are many.
+fn portrait(path: &str, sample: &[u8], shape: [usize; 3], logits: &[f32], classes: &[String], palette: Palette) -> String {
     const LONGEST_BAR: f64 = 20.0;
+    const MOST_BARS: usize = 11;
     let (bar, verdict) = (if palette == Palette::Shades { "#" } else { "■" }, verdict(logits));
-    let mut beside = vec![path.to_string(), sentence(&verdict), String::new()];
-    beside.extend(softmax(logits).iter().enumerate().map(|(class, share)| {
+    let mut shares: Vec<(usize, f64)> = softmax(logits).into_iter().enumerate().collect();
+    if shares.len() > MOST_BARS {
+        shares.sort_by(|a, b| b.1.total_cmp(&a.1)); // stable: equals stay in order
+        shares.truncate(MOST_BARS);
+    }
+    let widest = shares.iter().map(|&(class, _)| classes[class].chars().count()).max().unwrap_or_default();
+    let mut beside = vec![path.to_string(), sentence(&verdict, classes), String::new()];
+    beside.extend(shares.into_iter().map(|(class, share)| {
         let mark = if class == usize::from(verdict.guess) { '>' } else { ' ' };
-        format!("{mark} {class} {:5.1}% {}", 100.0 * share, bar.repeat((share * LONGEST_BAR).round() as usize))
+        let bar = bar.repeat((share * LONGEST_BAR).round() as usize);
+        format!("{mark} {:<widest$} {:5.1}% {bar}", classes[class], 100.0 * share)
     }));
-    let lines = picture::draw(digit, palette);
+    let mut lines = picture::draw(sample, shape, palette);
+    let width = picture::width(shape);
+    lines.resize_with(lines.len().max(beside.len()), || " ".repeat(width));
     beside.resize(lines.len(), String::new());
     let mut text = String::new();
     for (line, beside) in lines.iter().zip(beside) {
@@ -219,11 +234,14 @@ fn portrait(path: &str, digit: &[u8; PIXELS], logits: &[f32], palette: Palette) 
 enum Entry<'a> {
     Said {
         path: &'a str,
-        digit: u8,
+        /// Number of the class, and its name. (The field is older than classes other than digits.)
+        digit: u16,
+        class: &'a str,
         confidence: f64,
-        runner_up: u8,
-        runner_up_confidence: f64,
-        /// Of the digits 0 to 9.
+        /// None where there is but one class.
+        runner_up: Option<u16>,
+        runner_up_confidence: Option<f64>,
+        /// Of each class, in the order of their numbers.
         probabilities: Vec<f64>,
     },
     Failed {
@@ -232,17 +250,18 @@ enum Entry<'a> {
     },
 }
 
-fn json(found: &[Found]) -> Result<String, serde_json::Error> {
-    let entries: Vec<Entry> = found.iter().map(|Found { path, result }| entry(path, result)).collect();
+fn json(found: &[Found], classes: &[String]) -> Result<String, serde_json::Error> {
+    let entries: Vec<Entry> = found.iter().map(|Found { path, result }| entry(path, result, classes)).collect();
     Ok(serde_json::to_string_pretty(&entries)? + "\n")
 }
 
-fn entry<'a>(path: &'a str, result: &Result<([u8; PIXELS], &[f32]), Trouble>) -> Entry<'a> {
+fn entry<'a>(path: &'a str, result: &Result<(Vec<u8>, &[f32]), Trouble>, classes: &'a [String]) -> Entry<'a> {
     match result {
         Ok((_, logits)) => {
-            let Verdict { guess, confidence, runner_up, runner_up_confidence } = verdict(logits);
-            let probabilities = softmax(logits);
-            Entry::Said { path, digit: guess, confidence, runner_up, runner_up_confidence, probabilities }
+            let Verdict { guess, confidence, runner_up } = verdict(logits);
+            let (runner_up, runner_up_confidence) = runner_up.unzip();
+            let (class, probabilities) = (&classes[usize::from(guess)], softmax(logits));
+            Entry::Said { path, digit: guess, class, confidence, runner_up, runner_up_confidence, probabilities }
         }
         Err(trouble) => Entry::Failed { path, error: trouble.to_string() },
     }

@@ -2,8 +2,6 @@
 //!
 //! x to the right, y down, about one unit high. A point written twice is a corner.
 
-use super::CLASSES;
-
 /// One movement of the pen.
 pub(super) type Stroke = &'static [(f32, f32)];
 /// One way to write a digit, and how common it is beside the others.
@@ -18,7 +16,7 @@ const fn style(weight: f32, strokes: &'static [Stroke]) -> Style {
 
 /// The styles of each digit.
 #[rustfmt::skip] // one point per line would be six hundred lines
-pub(super) const STYLES: [&[Style]; CLASSES] = [
+pub(super) const STYLES: [&[Style]; 10] = [
     // 0: an oval, closed or overlapping, a slim one, one that is left open, one that ends with a tail inside
     &[
         style(4.0, &[

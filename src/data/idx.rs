@@ -1,226 +1,191 @@
-//! MNIST's four IDX files: their names, how they are found in a folder, and the checks that each must pass.
+//! IDX, the format of MNIST's files: a magic number, sizes, and the numbers. Read from any stream, plain or packed by gzip.
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-
+use super::hexadecimal;
+use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
+use std::io::{self, BufRead, BufReader, Read};
 
-use super::{CLASSES, COLS, DataError, PIXELS, ROWS, TEST_COUNT, TRAIN_COUNT};
+/// More than any data set that fits the memory of a laptop: a file that claims more is refused before anything is read of it.
+pub const MOST_BYTES: u64 = 1 << 31;
 
-pub(super) const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
-pub(super) const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
-pub(super) const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
-pub(super) const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
-
-/// The four files, the small ones first: what is wrong with those is told (and what cannot be downloaded is noticed)
-/// before the long work on the largest.
-pub(super) const FILES: [IdxFile; 4] = [
-    IdxFile {
-        name: TRAIN_LABELS,
-        content: Content::Labels,
-        count: TRAIN_COUNT,
-        sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    },
-    IdxFile {
-        name: TEST_LABELS,
-        content: Content::Labels,
-        count: TEST_COUNT,
-        sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    },
-    IdxFile {
-        name: TEST_IMAGES,
-        content: Content::Images,
-        count: TEST_COUNT,
-        sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    },
-    IdxFile {
-        name: TRAIN_IMAGES,
-        content: Content::Images,
-        count: TRAIN_COUNT,
-        sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    },
-];
-
-/// What one of the four files must be.
-pub(super) struct IdxFile {
-    /// The published name, without `.gz`.
-    pub name: &'static str,
-    content: Content,
-    count: usize,
-    /// SHA-256 of the published content, decompressed, in hexadecimal.
-    pub sha256: &'static str,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Content {
-    Images,
-    Labels,
-}
-
-impl IdxFile {
-    fn header_len(&self) -> u64 {
-        match self.content {
-            Content::Images => 16,
-            Content::Labels => 8,
-        }
-    }
-
-    /// Length in bytes, decompressed.
-    pub fn len(&self) -> u64 {
-        let item = match self.content {
-            Content::Images => PIXELS,
-            Content::Labels => 1,
-        };
-        self.header_len() + (self.count * item) as u64
-    }
-
-    /// The names under which this file is accepted.
-    fn names(&self) -> [String; 4] {
-        let dotted = self.name.replace("-idx", ".idx");
-        [self.name.to_owned(), format!("{}.gz", self.name), dotted.clone(), format!("{dotted}.gz")]
-    }
-
-    /// The paths in `folder` at which this file exists.
-    pub fn candidates(&self, folder: &Path) -> Vec<PathBuf> {
-        let paths = self.names().map(|name| folder.join(name));
-        paths.into_iter().filter(|path| path.exists()).collect()
-    }
-}
-
-/// What is wrong with a file: what was expected and what was found.
+/// What is wrong with a file: what was expected and what was found. The texts do not say which file it was.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the texts say it
 pub enum Fault {
-    #[error("expected a file, found a {0}")]
-    NotAFile(&'static str),
     #[error("expected a readable file, found: {0}")]
     Unreadable(io::Error),
     #[error("expected intact gzip data, found it broken after {after} unpacked bytes: {error}")]
     Gzip { after: u64, error: io::Error },
-    #[error("expected IDX magic number {expected:#010x}, found {found:#010x}")]
-    Magic { expected: u32, found: u32 },
-    #[error("expected {expected} items, found {found}")]
-    Count { expected: usize, found: u32 },
-    #[error("expected images of 28x28 pixels, found {rows}x{cols}")]
-    Dimensions { rows: u32, cols: u32 },
+    #[error("expected an IDX file, whose first two bytes are 0, found a magic number of {found:#010x}")]
+    Magic { found: u32 },
+    #[error("expected {expected}, found numbers of {bytes} bytes (type {code:#04x})")]
+    Type { expected: &'static str, code: u8, bytes: u64 },
+    #[error("expected {expected}, found sizes of {found:?}")]
+    Dimensions { expected: &'static str, found: Vec<usize> },
+    #[error("expected at most {MOST_BYTES} bytes, found sizes of {found:?}")]
+    TooLarge { found: Vec<usize> },
     #[error("expected {expected} bytes, found {found}: the file is truncated")]
     Truncated { expected: u64, found: u64 },
-    #[error("expected {expected} bytes, found {found} or more: something follows the data")]
-    Oversized { expected: u64, found: u64 },
-    #[error("expected labels from 0 to 9, found {found} as label number {index}")]
-    Label { index: u64, found: u8 },
+    #[error("expected {expected} bytes, found more: something follows the data")]
+    Oversized { expected: u64 },
+    #[error("expected labels from 0 to 65535, found {found} as label number {index}")]
+    Label { index: usize, found: i32 },
     #[error("expected content with SHA-256 {expected}, found {found}")]
     Checksum { expected: &'static str, found: String },
-    #[error("expected to unpack it into the temporary folder, found: {0}")]
-    Staging(io::Error),
 }
 
-/// The paths of [`FILES`] in a folder that the user named.
-pub(super) fn locate(named_by: &'static str, folder: &Path) -> Result<[PathBuf; 4], DataError> {
-    let not_a_folder = |found: String| DataError::Folder { named_by, path: folder.to_owned(), found };
-    let metadata = fs::metadata(folder).map_err(|error| not_a_folder(error.to_string()))?;
-    if !metadata.is_dir() {
-        return Err(not_a_folder("a file".to_owned()));
-    }
-    let entries = fs::read_dir(folder).map_err(|error| not_a_folder(error.to_string()))?;
-
-    let paths = FILES.each_ref().map(|file| file.candidates(folder).into_iter().next());
-    if let [Some(a), Some(b), Some(c), Some(d)] = paths {
-        return Ok([a, b, c, d]);
-    }
-    let missing = FILES.iter().zip(&paths).filter(|(_, path)| path.is_none());
-    let missing: Vec<&str> = missing.map(|(file, _)| file.name).collect();
-    Err(DataError::Missing { named_by, path: folder.to_owned(), missing: missing.join(", "), found: list(entries) })
+/// An IDX file's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// Magic number and sizes, as the file has them.
+    header: Vec<u8>,
+    /// The type of its numbers: 0x08 for u8.
+    code: u8,
+    sizes: Vec<usize>,
+    /// Big endian.
+    data: Vec<u8>,
 }
 
-/// The first few names in a folder, in words.
-fn list(entries: fs::ReadDir) -> String {
-    const SHOWN: usize = 6;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.sort();
-    match names.len() {
-        0 => "an empty folder".to_owned(),
-        n if n <= SHOWN => names.join(", "),
-        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
-    }
-}
-
-/// Copies `input` to `output` while checking it, never reading more than one byte beyond the expected length (a small gzip
-/// file can unpack to terabytes). Returns the SHA-256 of the content in hexadecimal.
-///
-/// `stored` is the length of a plain file, which tells at once whether it is whole; `None` says that `input` unpacks gzip.
-pub(super) fn copy_checked(
-    file: &IdxFile,
-    input: impl Read,
-    stored: Option<u64>,
-    output: &mut impl Write,
-) -> Result<String, Fault> {
-    let expected = file.len();
-    let broken = |after: u64, error: io::Error| match stored {
-        Some(_) => Fault::Unreadable(error),
-        None => Fault::Gzip { after, error },
-    };
-    let mut input = input.take(expected + 1);
-
-    let mut header = Vec::new();
-    let result = (&mut input).take(file.header_len()).read_to_end(&mut header);
-    let mut read = header.len() as u64;
-    result.map_err(|error| broken(read, error))?;
-    if read < file.header_len() {
-        return Err(Fault::Truncated { expected, found: read });
-    }
-    check_header(file, &header)?;
-    match stored {
-        Some(found) if found < expected => return Err(Fault::Truncated { expected, found }),
-        Some(found) if found > expected => return Err(Fault::Oversized { expected, found }),
-        _ => {}
+impl Array {
+    /// Reads a file to its end, plain or gzip, but never more of it than its sizes ask for and one byte: a small gzip file can unpack
+    /// to terabytes.
+    ///
+    /// # Errors
+    ///
+    /// What is no IDX file, or not a whole one.
+    pub fn read(input: impl Read) -> Result<Self, Fault> {
+        let mut input = BufReader::new(input);
+        match input.fill_buf().map_err(Fault::Unreadable)?.starts_with(&[0x1f, 0x8b]) {
+            true => Self::unpacked(MultiGzDecoder::new(input), |after, error| Fault::Gzip { after, error }),
+            false => Self::unpacked(input, |_, error| Fault::Unreadable(error)),
+        }
     }
 
-    let mut hash = Sha256::new_with_prefix(&header);
-    output.write_all(&header).map_err(Fault::Staging)?;
-    let mut chunk = vec![0; 64 * 1024];
-    loop {
-        let data = match input.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => &chunk[..count],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(broken(read, error)),
+    fn unpacked(mut input: impl Read, broken: impl Fn(u64, io::Error) -> Fault) -> Result<Self, Fault> {
+        // Reads `file` on to `len` bytes; `before` came before it.
+        let mut read_to = |file: &mut Vec<u8>, before: u64, len: u64| {
+            let result = (&mut input).take(len - file.len() as u64).read_to_end(file);
+            result.map_err(|error| broken(before + file.len() as u64, error))
         };
-        if file.content == Content::Labels
-            && let Some(at) = data.iter().position(|&label| label as usize >= CLASSES)
-        {
-            let index = read - file.header_len() + at as u64;
-            return Err(Fault::Label { index, found: data[at] });
+        let mut file = Vec::new();
+        let whole = |file: &[u8], expected: u64| match file.len() as u64 {
+            found if found < expected => Err(Fault::Truncated { expected, found }),
+            _ => Ok(()),
+        };
+        read_to(&mut file, 0, 4)?;
+        whole(&file, 4)?;
+        let [first, second, code, dimensions] = [file[0], file[1], file[2], file[3]];
+        let bytes = match code {
+            0x08 | 0x09 => 1,
+            0x0b => 2,
+            0x0c | 0x0d => 4,
+            0x0e => 8,
+            _ => 0,
+        };
+        if first != 0 || second != 0 || bytes == 0 || dimensions == 0 {
+            return Err(Fault::Magic { found: u32::from_be_bytes([first, second, code, dimensions]) });
         }
-        read += data.len() as u64;
-        if read > expected {
-            return Err(Fault::Oversized { expected, found: read });
+        let header = 4 + 4 * u64::from(dimensions);
+        read_to(&mut file, 0, header)?;
+        whole(&file, header)?;
+        let sizes: Vec<usize> = words(&file[4..]).map(|size| u32::from_be_bytes(size) as usize).collect();
+        let len = sizes.iter().try_fold(bytes, |len: u64, &size| len.checked_mul(size as u64));
+        let Some(len) = len.filter(|len| *len <= MOST_BYTES) else { return Err(Fault::TooLarge { found: sizes }) };
+
+        let header = std::mem::take(&mut file);
+        let expected = header.len() as u64 + len;
+        read_to(&mut file, header.len() as u64, len + 1)?;
+        match file.len() as u64 {
+            found if found > len => Err(Fault::Oversized { expected }),
+            found if found < len => Err(Fault::Truncated { expected, found: header.len() as u64 + found }),
+            _ => {
+                file.shrink_to_fit();
+                Ok(Self { header, code, sizes, data: file })
+            }
         }
-        hash.update(data);
-        output.write_all(data).map_err(Fault::Staging)?;
     }
-    if read < expected {
-        return Err(Fault::Truncated { expected, found: read });
+
+    /// Elements along each dimension, at least one.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+
+    /// Bytes of the unpacked file.
+    #[expect(clippy::len_without_is_empty, reason = "no file with a header is empty")]
+    pub fn len(&self) -> u64 {
+        (self.header.len() + self.data.len()) as u64
+    }
+
+    /// SHA-256 of the unpacked file, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hexadecimal(&Sha256::new_with_prefix(&self.header).chain_update(&self.data).finalize())
+    }
+
+    /// The file as images, and the shape (C, H, W) of one. It is of bytes, of sizes N x H x W, N x H x W x C with one or three
+    /// channels, or N x H*W where that is a square.
+    ///
+    /// # Errors
+    ///
+    /// Other types and sizes.
+    pub fn into_images(self) -> Result<([usize; 3], Vec<u8>), Fault> {
+        if self.code != 0x08 {
+            return Err(self.wrong_type("images of bytes"));
+        }
+        let side = |len: usize| len.isqrt();
+        match self.sizes[..] {
+            [_, len] if len > 0 && side(len) * side(len) == len => Ok(([1, side(len), side(len)], self.data)),
+            [_, height, width] => Ok(([1, height, width], self.data)),
+            [_, height, width, channels @ (1 | 3)] => {
+                let mut planes = self.data;
+                if channels == 3 {
+                    let mut plane = vec![0; height * width * channels];
+                    for image in planes.chunks_exact_mut(plane.len().max(1)) {
+                        plane.copy_from_slice(image);
+                        for (place, value) in image.iter_mut().enumerate() {
+                            *value = plane[place % (height * width) * channels + place / (height * width)];
+                        }
+                    }
+                }
+                Ok(([channels, height, width], planes))
+            }
+            _ => {
+                let expected = "images of N x rows x columns (x 1 or 3 channels), or of N x pixels if they are square";
+                Err(Fault::Dimensions { expected, found: self.sizes })
+            }
+        }
+    }
+
+    /// The file as labels: N whole numbers, or N x 8 as QMNIST has them, of which the first is the class.
+    ///
+    /// # Errors
+    ///
+    /// Other types and sizes, and numbers that are no u16.
+    pub fn into_labels(self) -> Result<Vec<u16>, Fault> {
+        let columns = match self.sizes[..] {
+            [_] => 1,
+            [_, 8] => 8,
+            _ => {
+                return Err(Fault::Dimensions { expected: "labels of N (or N x 8, as QMNIST has them)", found: self.sizes });
+            }
+        };
+        let labels: Vec<i32> = match self.code {
+            0x08 => self.data.iter().map(|&label| label.into()).collect(),
+            0x09 => self.data.iter().map(|&label| (label as i8).into()).collect(),
+            0x0b => words(&self.data).map(|label| i16::from_be_bytes(label).into()).collect(),
+            0x0c => words(&self.data).map(i32::from_be_bytes).collect(),
+            _ => return Err(self.wrong_type("labels of whole numbers")),
+        };
+        let label = |(index, &found): (usize, &i32)| u16::try_from(found).map_err(|_| Fault::Label { index, found });
+        labels.iter().step_by(columns).enumerate().map(label).collect()
+    }
+
+    fn wrong_type(&self, expected: &'static str) -> Fault {
+        let bytes = self.data.len() as u64 / self.sizes.iter().product::<usize>().max(1) as u64;
+        Fault::Type { expected, code: self.code, bytes }
+    }
 }
 
-fn check_header(file: &IdxFile, header: &[u8]) -> Result<(), Fault> {
-    let field = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|i| header[4 * at + i]));
-    let magic = match file.content {
-        Content::Images => 0x0000_0803,
-        Content::Labels => 0x0000_0801,
-    };
-    if field(0) != magic {
-        return Err(Fault::Magic { expected: magic, found: field(0) });
-    }
-    if field(1) as usize != file.count {
-        return Err(Fault::Count { expected: file.count, found: field(1) });
-    }
-    if file.content == Content::Images && (field(2), field(3)) != (ROWS as u32, COLS as u32) {
-        return Err(Fault::Dimensions { rows: field(2), cols: field(3) });
-    }
-    Ok(())
+/// Big-endian numbers of `N` bytes.
+fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks().0.iter().copied()
 }

@@ -1,47 +1,24 @@
-//! The dataset: where it is looked for, how it is checked, and how it is split into training and validation.
-//!
-//! [`load`] takes the first of: a folder that the user named, the cache folder, a download into the cache folder, and
-//! digits that the program draws itself ([`synthetic()`]). Whatever it takes has the shape of MNIST: 60,000 training and
-//! 10,000 test images of 28x28 bytes.
+//! A data set in memory: images of one shape as bytes, their labels, and the classes' names. [`idx`] reads the images and labels of
+//! files; [`synthetic()`] draws digits; [`split()`] and [`epoch_order`] say which images train, and in which order.
 
-mod download;
 mod glyphs;
-mod idx;
+pub mod idx;
 mod pen;
 mod split;
-mod staging;
 mod synthetic;
 
-use std::io;
-use std::path::PathBuf;
-
-pub use idx::Fault;
-use sha2::{Digest, Sha256};
 pub use split::{Split, epoch_order, split};
-use staging::Staging;
 pub use synthetic::synthetic;
 
-/// Height of an image in pixels.
-pub const ROWS: usize = 28;
-/// Width of an image in pixels.
-pub const COLS: usize = 28;
-/// Pixels (and bytes) of one image.
-pub const PIXELS: usize = ROWS * COLS;
-/// Number of classes: the digits 0 to 9.
-pub const CLASSES: usize = 10;
+use sha2::{Digest, Sha256};
 
-const TRAIN_COUNT: usize = 60_000;
-const TEST_COUNT: usize = 10_000;
-/// Fixed, and apart from a run's own seed, so that the synthetic dataset is the same data for everybody.
-const SYNTHETIC_SEED: u64 = 0x6d6e_6973_7400_0001;
-
-/// Images and their labels, as bytes.
+/// Images and their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images {
-    /// (N, 28, 28), row by row from the top left, 0 for background to 255 for ink.
+    /// (N, C, H, W), row by row from the top left.
     pub pixels: Vec<u8>,
-    /// (N), each in 0..10.
-    pub labels: Vec<u8>,
+    /// (N), each the number of a class.
+    pub labels: Vec<u16>,
 }
 
 impl Images {
@@ -50,190 +27,94 @@ impl Images {
         self.labels.len()
     }
 
-    /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 }
 
-/// Where a dataset came from.
+/// A data set. Where it came from is told beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A folder that the user named.
-    Directory(PathBuf),
-    /// The cache folder, filled by this or an earlier download.
-    Downloaded(PathBuf),
-    /// Drawn by the program: accuracy on it says nothing about MNIST.
-    Synthetic {
-        /// One line: what was looked for, and why it was not had.
-        reason: String,
-    },
-}
-
-/// A complete dataset, in memory.
-#[derive(Clone, Debug)]
 pub struct Dataset {
-    /// `mnist` if the content of all four files is the published one, `synthetic`, or else `custom`.
-    pub name: String,
-    /// Where it came from.
-    pub origin: Origin,
-    /// 60,000 images to train and validate with.
+    /// Of one image: (C, H, W).
+    pub shape: [usize; 3],
+    /// Names of the classes, in the order of their numbers.
+    pub classes: Vec<String>,
+    /// To train and validate with.
     pub train: Images,
-    /// 10,000 images to test with.
+    /// To test with.
     pub test: Images,
 }
 
-impl Dataset {
-    /// SHA-256 of all pixels and labels, in hexadecimal: training pixels, training labels, test pixels, test labels.
-    pub fn sha256(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [&self.train.pixels, &self.train.labels, &self.test.pixels, &self.test.labels] {
-            hash.update(part);
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// Where to look for the dataset, in this order.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    /// The folder named by `--data-dir`.
-    pub data_dir: Option<PathBuf>,
-    /// The folder named by the environment variable `MNIST_DIR`.
-    pub mnist_dir: Option<PathBuf>,
-    /// Where downloads are kept; without one nothing is downloaded.
-    pub cache_dir: Option<PathBuf>,
-    /// URLs of folders that hold the four `.gz` files, tried in this order.
-    pub mirrors: Vec<String>,
-}
-
-impl Sources {
-    /// The sources of a command line: `data_dir`, `MNIST_DIR` (unset and empty are the same), the user's cache folder, and
-    /// the known mirrors.
-    pub fn from_environment(data_dir: Option<PathBuf>) -> Self {
-        Self {
-            data_dir,
-            mnist_dir: std::env::var_os("MNIST_DIR").filter(|value| !value.is_empty()).map(PathBuf::from),
-            cache_dir: dirs::cache_dir().map(|cache| cache.join("mnist-wgpu")),
-            mirrors: download::MIRRORS.map(String::from).to_vec(),
-        }
-    }
-
-    /// The folder the user named, and what named it.
-    fn named_folder(&self) -> Option<(&'static str, &PathBuf)> {
-        let option = self.data_dir.as_ref().map(|path| ("--data-dir", path));
-        option.or_else(|| self.mnist_dir.as_ref().map(|path| ("MNIST_DIR", path)))
-    }
-}
-
-/// What [`load`] tells while it works.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// One line for the user.
-    Message(&'a str),
-    /// How far the download of one file is.
-    Progress {
-        /// The file's name.
-        file: &'a str,
-        /// Bytes received.
-        done: u64,
-        /// Bytes to receive, if the server says.
-        total: Option<u64>,
-    },
-}
-
-/// Why no dataset could be loaded. Each text names the file or folder, what was expected, what was found, and what to do.
-#[derive(Debug, thiserror::Error)]
+/// Why images, labels and classes make no data set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DataError {
-    /// The named folder is not a readable folder.
     #[error(
-        "{named_by}: expected {} to be a folder that holds the four MNIST files, found {found}; correct the path, or \
-         leave it out to have MNIST downloaded", path.display()
+        "expected images of 1 or 3 channels and from 1x1 to {0}x{0} pixels, found {channels} channels and {height}x{width}",
+        Dataset::LARGEST_SIDE
     )]
-    Folder {
-        /// `--data-dir` or `MNIST_DIR`.
-        named_by: &'static str,
-        /// The path it names.
-        path: PathBuf,
-        /// What is there.
-        found: String,
-    },
-    /// The named folder lacks at least one of the four files.
-    #[error(
-        "{named_by}: expected {missing} in {} (each plain or with .gz), found {found}; add what is missing, name another \
-         folder, or leave it out to have MNIST downloaded", path.display()
-    )]
-    Missing {
-        /// `--data-dir` or `MNIST_DIR`.
-        named_by: &'static str,
-        /// The folder it names.
-        path: PathBuf,
-        /// Names of the missing files.
-        missing: String,
-        /// Names of files that are there.
-        found: String,
-    },
-    /// One of the four files cannot be used.
-    #[error(
-        "{}: {fault}; replace it with an intact copy (plain or .gz), or name no folder to have MNIST downloaded",
-        path.display()
-    )]
-    BadFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: Fault,
-    },
-    /// The temporary folder, into which the files are unpacked, cannot be used.
-    #[error(
-        "{}: expected a temporary folder with 60 MB of space and a UTF-8 path, found: {source}; make room there, or set \
-         TMPDIR (Windows: TEMP) to another folder", path.display()
-    )]
-    Temporary {
-        /// The temporary folder.
-        path: PathBuf,
-        /// Why it cannot be used.
-        source: io::Error,
-    },
+    Shape { channels: usize, height: usize, width: usize },
+
+    #[error("expected from 1 to {} classes, found {found}", Dataset::MOST_CLASSES)]
+    Classes { found: usize },
+
+    #[error("expected a label for each image, found {labels} labels and {images} {set} images")]
+    Count { set: &'static str, images: usize, labels: usize },
+
+    #[error("expected labels from 0 to {}, found {found} as {set} label number {index}", classes - 1)]
+    Label { set: &'static str, index: usize, found: u16, classes: usize },
 }
 
-/// Loads the dataset from the first source that has it.
-///
-/// `on_event` is called with messages for the user and with the progress of downloads. The last resort, synthetic digits,
-/// always works; the caller must say loudly that a [`Origin::Synthetic`] dataset is not MNIST.
-///
-/// # Errors
-///
-/// A folder that the user named is taken or refused, never skipped: a missing, malformed or unreadable file there is an
-/// error. So is a temporary folder that cannot be used. A failed download is not.
-pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Dataset, DataError> {
-    if let Some((named_by, folder)) = sources.named_folder() {
-        let paths = idx::locate(named_by, folder)?;
-        let mut staging = Staging::new()?;
-        for (file, path) in idx::FILES.iter().zip(paths) {
-            staging.add(file, &path).map_err(|fault| DataError::BadFile { path, fault })?;
-        }
-        return staging.finish(Origin::Directory(folder.clone()));
-    }
+impl Dataset {
+    pub const LARGEST_SIDE: usize = 256;
+    pub const MOST_CLASSES: usize = 1000;
 
-    let reason = match &sources.cache_dir {
-        None => "no data folder was named, and there is no cache folder to download to".to_owned(),
-        Some(cache) => {
-            let mut staging = Staging::new()?;
-            match download::stage(cache, &sources.mirrors, &mut staging, on_event) {
-                Ok(()) => return staging.finish(Origin::Downloaded(cache.clone())),
-                Err(failure) => {
-                    format!("{} holds no complete MNIST, and {failure}", cache.display())
-                }
+    /// # Errors
+    ///
+    /// A shape or a number of classes out of bounds, pixels that are not as many as the labels ask for, and labels of no class.
+    pub fn new(shape: [usize; 3], classes: Vec<String>, train: Images, test: Images) -> Result<Self, DataError> {
+        let [channels, height, width] = shape;
+        let sides = 1..=Self::LARGEST_SIDE;
+        if ![1, 3].contains(&channels) || !sides.contains(&height) || !sides.contains(&width) {
+            return Err(DataError::Shape { channels, height, width });
+        }
+        if !(1..=Self::MOST_CLASSES).contains(&classes.len()) {
+            return Err(DataError::Classes { found: classes.len() });
+        }
+        let len = channels * height * width;
+        for (set, Images { pixels, labels }) in [("training", &train), ("test", &test)] {
+            if pixels.len() != labels.len() * len {
+                return Err(DataError::Count { set, images: pixels.len() / len, labels: labels.len() });
+            }
+            if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes.len()) {
+                return Err(DataError::Label { set, index, found: labels[index], classes: classes.len() });
             }
         }
-    };
-    on_event(Event::Message("Drawing synthetic digits instead of MNIST."));
-    Ok(draw(reason))
+        Ok(Self { shape, classes, train, test })
+    }
+
+    /// Bytes of one image, C * H * W.
+    pub fn image_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// SHA-256 of all pixels and labels, in hexadecimal: training pixels, training labels, test pixels, test labels. A label is one
+    /// byte where there are at most 256 classes, and two with the lower one first where there are more.
+    pub fn sha256(&self) -> String {
+        let bytes = if self.classes.len() > 256 { 2 } else { 1 };
+        let mut hash = Sha256::new();
+        for Images { pixels, labels } in [&self.train, &self.test] {
+            hash.update(pixels);
+            hash.update(Vec::from_iter(labels.iter().flat_map(|label| label.to_le_bytes().into_iter().take(bytes))));
+        }
+        hexadecimal(&hash.finalize())
+    }
 }
 
-/// The synthetic dataset; `reason` is why it is not MNIST.
-pub fn draw(reason: String) -> Dataset {
-    let (train, test) = synthetic(TRAIN_COUNT, TEST_COUNT, SYNTHETIC_SEED);
-    Dataset { name: "synthetic".to_owned(), origin: Origin::Synthetic { reason }, train, test }
+/// The classes of MNIST: the digits.
+pub fn digits() -> Vec<String> {
+    (0..10).map(|digit| digit.to_string()).collect()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,8 @@
 //! A round pen: draws line segments into a 28x28 image, with soft edges.
 
-use super::{COLS, ROWS};
+/// Rows and columns of an image.
+pub(super) const ROWS: usize = 28;
+pub(super) const COLS: usize = 28;
 
 /// x to the right, y down.
 pub(super) type Point = [f32; 2];

@@ -9,8 +9,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::glyphs::{STYLES, Stroke, Style};
-use super::pen::{Ink, Point, Segment, draw};
-use super::{CLASSES, Images, PIXELS};
+use super::pen::{COLS, Ink, Point, ROWS, Segment, draw};
+use super::{Dataset, Images, digits};
+
+const PIXELS: usize = ROWS * COLS;
+const CLASSES: usize = STYLES.len();
 
 /// Streams of the generator, one per image and one per ten labels, far enough apart never to meet.
 const TRAIN_STREAMS: u64 = 1 << 40;
@@ -20,16 +23,17 @@ const LABEL_STREAMS: u64 = 1 << 39;
 /// Line segments per stretch between two points of a stroke.
 const STEPS: usize = 6;
 
-/// Draws `train` and `test` digits.
+/// Draws `train` and `test` digits of (1, 28, 28).
 ///
 /// An image and its label depend on `seed`, its set and its index only: not on the counts, nor on the number of threads.
 /// Every ten images hold each digit once, in an order of their own.
-pub fn synthetic(train: usize, test: usize, seed: u64) -> (Images, Images) {
-    (images(train, seed, TRAIN_STREAMS), images(test, seed, TEST_STREAMS))
+pub fn synthetic(train: usize, test: usize, seed: u64) -> Dataset {
+    let (train, test) = (images(train, seed, TRAIN_STREAMS), images(test, seed, TEST_STREAMS));
+    Dataset { shape: [1, ROWS, COLS], classes: digits(), train, test }
 }
 
 fn images(count: usize, seed: u64, streams: u64) -> Images {
-    let labels: Vec<u8> = (0..count.div_ceil(CLASSES) as u64)
+    let labels: Vec<u16> = (0..count.div_ceil(CLASSES) as u64)
         .flat_map(|block| shuffled_digits(&mut generator(seed, streams + LABEL_STREAMS + block)))
         .take(count)
         .collect();
@@ -54,8 +58,8 @@ fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
 }
 
 /// Fisher-Yates, spelled out: the data must not change with a version of `rand`.
-fn shuffled_digits(rng: &mut ChaCha8Rng) -> [u8; CLASSES] {
-    let mut digits = std::array::from_fn(|digit| digit as u8);
+fn shuffled_digits(rng: &mut ChaCha8Rng) -> [u16; CLASSES] {
+    let mut digits = std::array::from_fn(|digit| digit as u16);
     for last in (1..CLASSES).rev() {
         digits.swap(last, (uniform(rng, 0.0, 1.0) * (last + 1) as f32) as usize);
     }
@@ -77,7 +81,7 @@ fn chance(rng: &mut ChaCha8Rng, probability: f32) -> bool {
 }
 
 /// Writes a digit by hand: segments in pixels, not yet centred.
-fn write(label: u8, rng: &mut ChaCha8Rng) -> Vec<Segment> {
+fn write(label: u16, rng: &mut ChaCha8Rng) -> Vec<Segment> {
     let style = choose(STYLES[label as usize], rng);
     let warp = Warp::new(rng);
     let mut lines: Vec<Vec<Point>> = Vec::with_capacity(style.strokes.len());
@@ -238,18 +242,19 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| synthetic(300, 100, 9))
         };
-        let (train, test) = on_threads(1);
-        assert!((train.clone(), test.clone()) == on_threads(3));
-        let (fewer, none) = synthetic(123, 0, 9);
+        let all = on_threads(1);
+        assert!(all == on_threads(3));
+        let Dataset { train, test, .. } = all;
+        let Dataset { train: fewer, test: none, .. } = synthetic(123, 0, 9);
         assert_eq!((&fewer.pixels[..], &fewer.labels[..]), (&train.pixels[..123 * PIXELS], &train.labels[..123]));
         assert!(none.is_empty());
         assert_ne!(train.pixels[..100 * PIXELS], test.pixels[..]);
-        assert_ne!(train.pixels, synthetic(300, 0, 10).0.pixels);
+        assert_ne!(train.pixels, synthetic(300, 0, 10).train.pixels);
     }
 
     #[test]
     fn synthetic_digits_are_balanced_so_a_guess_is_worth_a_tenth() {
-        let (train, test) = synthetic(1000, 500, 1);
+        let Dataset { train, test, .. } = synthetic(1000, 500, 1);
         for images in [&train, &test] {
             assert_eq!(images.pixels.len(), images.len() * PIXELS);
             for class in 0..CLASSES {
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn nearest_class_mean_learns_much_of_the_synthetic_digits_but_not_all() {
-        let (train, test) = synthetic(4000, 1000, 1);
+        let Dataset { train, test, .. } = synthetic(4000, 1000, 1);
         let mut means = vec![[0f32; PIXELS]; CLASSES];
         for (image, &label) in train.pixels.chunks(PIXELS).zip(&train.labels) {
             for (mean, &pixel) in means[label as usize].iter_mut().zip(image) {
@@ -289,7 +294,7 @@ mod tests {
 
     #[test]
     fn synthetic_digits_are_the_same_bytes_on_every_machine() {
-        let (train, _) = synthetic(1000, 0, 1);
+        let train = synthetic(1000, 0, 1).train;
         // FNV-1a over the pixels; changes only with the drawing itself.
         let hash = train
             .pixels

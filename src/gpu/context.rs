@@ -26,8 +26,8 @@ pub struct Context {
     pub options: Options,
     pub(super) modules: Mutex<HashMap<&'static str, Arc<Module>>>,
     pub(super) kernels: Mutex<HashMap<String, Kernel>>,
-    /// Layout of bind group 1, the same for every kernel: one [`super::plan::Batch`] at a dynamic offset.
-    pub(super) batch_layout: wgpu::BindGroupLayout,
+    /// Layout of bind group 1, the same for every kernel: one of [`super::Slots`], at a dynamic offset.
+    pub(super) slot_layout: wgpu::BindGroupLayout,
     first_error: Arc<Mutex<Option<String>>>,
 }
 
@@ -114,14 +114,13 @@ impl Adapters {
     pub fn none_found() -> &'static str {
         if cfg!(target_os = "linux") {
             "no Vulkan driver was found. Install your GPU's (Debian, Ubuntu: `apt install mesa-vulkan-drivers` for AMD, \
-             Intel and a software fallback, `nvidia-driver` for NVIDIA; Fedora: `dnf install mesa-vulkan-drivers`), or use \
-             `--device cpu`"
+             Intel and a software fallback, `nvidia-driver` for NVIDIA; Fedora: `dnf install mesa-vulkan-drivers`)"
         } else if cfg!(target_os = "macos") {
-            "no Metal device was found. Metal comes with macOS 10.13 and later on any Mac from 2012 on; use `--device cpu`"
+            "no Metal device was found. Metal comes with macOS 10.13 and later on any Mac from 2012 on"
         } else if cfg!(target_os = "windows") {
-            "no DX12 or Vulkan device was found. Install your GPU vendor's current driver, or use `--device cpu`"
+            "no DX12 or Vulkan device was found. Install your GPU vendor's current driver"
         } else {
-            "no Vulkan driver was found. Install your GPU's Vulkan driver, or use `--device cpu`"
+            "no Vulkan driver was found. Install your GPU's Vulkan driver"
         }
     }
 }
@@ -162,15 +161,15 @@ impl Context {
             }
         });
 
-        let batch_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("batch"),
+        let slot_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("slot"),
             entries: &[wgpu::BindGroupLayoutEntry {
                 binding: 0,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer {
                     ty: wgpu::BufferBindingType::Uniform,
                     has_dynamic_offset: true,
-                    min_binding_size: std::num::NonZeroU64::new(size_of::<super::plan::Batch>() as u64),
+                    min_binding_size: std::num::NonZeroU64::new(super::Slots::STRIDE as u64),
                 },
                 count: None,
             }],
@@ -182,7 +181,7 @@ impl Context {
             options,
             modules: Mutex::default(),
             kernels: Mutex::default(),
-            batch_layout,
+            slot_layout,
             first_error,
         })
     }

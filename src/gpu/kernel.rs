@@ -41,8 +41,8 @@ pub struct Kernel {
     pub layout: wgpu::BindGroupLayout,
     /// The storage buffers of group 0.
     pub bindings: Vec<Binding>,
-    /// Whether it reads the batch uniform of group 1.
-    pub uses_batch: bool,
+    /// Whether it reads the uniform of group 1.
+    pub uses_slot: bool,
     pub workgroup_size: [u32; 3],
 }
 
@@ -104,7 +104,7 @@ impl Context {
         let entries: Vec<_> = module.naga.entry_points.iter().map(|e| e.name.as_str()).collect();
         let unknown = || GpuError::EntryPoint { op: shader.op, entry: entry.into(), known: entries.join(", ") };
         let index = entries.iter().position(|&known| known == entry).ok_or_else(unknown)?;
-        let (batch, bindings): (Vec<_>, Vec<_>) =
+        let (slot, bindings): (Vec<_>, Vec<_>) =
             reflect(&module.naga, &module.info, index).into_iter().partition(|b| b.group == 1);
 
         let entries: Vec<_> = bindings
@@ -125,8 +125,8 @@ impl Context {
             .device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
         let mut groups = vec![Some(&layout)];
-        if !batch.is_empty() {
-            groups.push(Some(&self.batch_layout));
+        if !slot.is_empty() {
+            groups.push(Some(&self.slot_layout));
         }
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
@@ -149,6 +149,6 @@ impl Context {
         let workgroup_size = module.naga.entry_points[index].workgroup_size;
         let constants = constants.iter().map(|&(name, value)| (name.into(), value)).collect();
         let source = Arc::new(Source { shader: *shader, entry: entry.into(), constants });
-        Ok(Kernel { source, pipeline, layout, bindings, uses_batch: !batch.is_empty(), workgroup_size })
+        Ok(Kernel { source, pipeline, layout, bindings, uses_slot: !slot.is_empty(), workgroup_size })
     }
 }

@@ -1,13 +1,11 @@
-//! The host side of the GPU path: a device, kernels made from WGSL, labelled buffers, and a plan of dispatches that is
-//! made once and replayed for every batch.
+//! The device layer: an open device, kernels made from WGSL, labelled buffers, and a plan of dispatches that is made once and
+//! replayed for every batch. It knows no op, no model and no data set.
 //!
 //! Everything here is `async` or immediate and never blocks; [`drive::block_on`] is where a native program waits.
 
 pub mod context;
 pub mod drive;
-pub mod engine;
 pub mod kernel;
-mod network;
 pub mod peak;
 pub mod plan;
 pub mod profile;
@@ -15,8 +13,7 @@ pub mod shader;
 pub mod tensor;
 
 pub use context::{Adapters, Context, Options};
-pub use engine::GpuEngine;
-pub use plan::{Batch, Planner, Step};
+pub use plan::{Planner, Slots, Step};
 pub use shader::Shader;
 pub use tensor::Tensor;
 
@@ -45,9 +42,6 @@ pub enum GpuError {
         "{what} needs {needed} bytes in one buffer, but \"{device}\" binds at most {limit}; use a smaller batch or data set"
     )]
     BufferTooLarge { what: String, needed: u64, device: String, limit: u64 },
-
-    #[error("{what}: expected {expected}, found {found}")]
-    Input { what: &'static str, expected: String, found: String },
 
     #[error("the GPU reported an error: {0}")]
     Device(String),

@@ -2,25 +2,8 @@
 
 use super::kernel::{Kernel, Source};
 use super::{Context, GpuError, Shader, Tensor};
+use bytemuck::NoUninit;
 use std::sync::Arc;
-
-/// What differs from batch to batch. The host writes one per batch of an epoch into one uniform buffer, [`STRIDE`] bytes
-/// apart; each replay of the plan binds its own by a dynamic offset.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Batch {
-    /// Position of the batch's first sample in the epoch's order.
-    pub first: u32,
-    /// Samples in the batch; fewer than the plan's batch size only in the last batch of an evaluation.
-    pub count: u32,
-    /// Number of the batch in its epoch: where its metrics go.
-    pub index: u32,
-    /// Training steps since the start of training: the dropout counter.
-    pub step: u32,
-}
-
-/// Distance of two [`Batch`]es in the uniform buffer: WebGPU's default `min_uniform_buffer_offset_alignment`.
-pub const STRIDE: usize = 256;
 
 /// One dispatch with its buffers bound.
 pub struct Step {
@@ -34,29 +17,25 @@ pub struct Step {
     pub source: Arc<Source>,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    uses_batch: bool,
+    uses_slot: bool,
     workgroups: [u32; 3],
 }
 
-/// Records `steps` as one compute pass, each with the number of its batch in the buffer of bind group 1, `batch`.
-pub(super) fn record<'a>(
-    encoder: &mut wgpu::CommandEncoder,
-    steps: impl Iterator<Item = (&'a Step, u32)>,
-    batch: &wgpu::BindGroup,
-) {
+/// Records `steps` as one compute pass, each with the number of the slot that it reads.
+pub fn record<'a>(encoder: &mut wgpu::CommandEncoder, steps: impl Iterator<Item = (&'a Step, u32)>, slots: &Slots) {
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     for (step, slot) in steps {
-        step.record(&mut pass, batch, slot);
+        step.record(&mut pass, slots, slot);
     }
 }
 
 impl Step {
-    /// Records the dispatch. `batch` is bind group 1, `slot` the number of the batch in its buffer.
-    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, batch: &wgpu::BindGroup, slot: u32) {
+    /// Records the dispatch, which reads slot number `slot`.
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, slots: &Slots, slot: u32) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        if self.uses_batch {
-            pass.set_bind_group(1, batch, &[slot * STRIDE as u32]);
+        if self.uses_slot {
+            pass.set_bind_group(1, &slots.group, &[slot * Slots::STRIDE as u32]);
         }
         pass.dispatch_workgroups(self.workgroups[0], self.workgroups[1], self.workgroups[2]);
     }
@@ -72,7 +51,7 @@ pub struct Dispatch<'a> {
     pub buffers: &'a [(&'a str, &'a Tensor, usize)],
     /// Invocations needed along x, y, z; rounded up to whole workgroups.
     pub invocations: [usize; 3],
-    /// Which part of its op's dense FLOPs this dispatch computes; see [`crate::ops::Op::flops`].
+    /// Floating-point operations that the dispatch stands for, as its op's definition has them.
     pub flops: u64,
 }
 
@@ -136,8 +115,8 @@ impl<'a> Planner<'a> {
             entries: &entries,
         });
         self.context.check()?;
-        let Kernel { source, pipeline, uses_batch, .. } = kernel;
-        self.steps.push(Step { label, flops: d.flops, bytes, source, pipeline, bind_group, uses_batch, workgroups });
+        let Kernel { source, pipeline, uses_slot, .. } = kernel;
+        self.steps.push(Step { label, flops: d.flops, bytes, source, pipeline, bind_group, uses_slot, workgroups });
         Ok(())
     }
 }
@@ -154,45 +133,55 @@ pub fn in_turns(planes: usize) -> usize {
     planes.min(65_535)
 }
 
-/// Runs `steps` once, in a submit of their own, with `batch` as their uniform. It binds anew at each call, which training does not:
-/// see [`super::GpuEngine`].
-pub fn run(context: &Context, steps: &[Step], batch: &Batch) -> Result<(), GpuError> {
-    let (buffer, group) = batch_slots(context, 1);
-    context.queue.write_buffer(&buffer, 0, &batch_bytes(std::slice::from_ref(batch)));
+/// Runs `steps` once, in a submit of their own, with `uniform` in the slot that they read. It makes a buffer at each call, which
+/// training does not.
+pub fn run(context: &Context, steps: &[Step], uniform: &impl NoUninit) -> Result<(), GpuError> {
+    let slots = Slots::new(context, 1);
+    slots.write(context, std::slice::from_ref(uniform));
     let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
-    record(&mut encoder, steps.iter().map(|step| (step, 0)), &group);
+    record(&mut encoder, steps.iter().map(|step| (step, 0)), &slots);
     context.queue.submit([encoder.finish()]);
     context.check()
 }
 
-/// The bind group 1 over a uniform buffer with room for `capacity` batches.
-pub(super) fn batch_slots(context: &Context, capacity: usize) -> (wgpu::Buffer, wgpu::BindGroup) {
-    let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("batches"),
-        size: (capacity.max(1) * STRIDE) as u64,
-        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    let group = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some("batch"),
-        layout: &context.batch_layout,
-        entries: &[wgpu::BindGroupEntry {
-            binding: 0,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &buffer,
-                offset: 0,
-                size: std::num::NonZeroU64::new(size_of::<Batch>() as u64),
-            }),
-        }],
-    });
-    (buffer, group)
+/// What differs from batch to batch: a uniform buffer with a slot for each batch of a pass. The host writes them all before the
+/// pass; each replay of the plan binds its own as bind group 1, by a dynamic offset.
+pub struct Slots {
+    buffer: wgpu::Buffer,
+    group: wgpu::BindGroup,
 }
 
-/// The bytes of `batches` as the uniform buffer holds them.
-pub(super) fn batch_bytes(batches: &[Batch]) -> Vec<u8> {
-    let mut bytes = vec![0; batches.len() * STRIDE];
-    for (slot, batch) in bytes.chunks_exact_mut(STRIDE).zip(batches) {
-        slot[..size_of::<Batch>()].copy_from_slice(bytemuck::bytes_of(batch));
+impl Slots {
+    /// Bytes from a slot to the next: WebGPU's default `min_uniform_buffer_offset_alignment`.
+    pub const STRIDE: usize = 256;
+
+    /// Room for `capacity` slots.
+    pub fn new(context: &Context, capacity: usize) -> Self {
+        let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("slots"),
+            size: (capacity.max(1) * Self::STRIDE) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let size = std::num::NonZeroU64::new(Self::STRIDE as u64);
+        let group = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("slot"),
+            layout: &context.slot_layout,
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &buffer, offset: 0, size }),
+            }],
+        });
+        Self { buffer, group }
     }
-    bytes
+
+    /// Writes `values` to the first slots.
+    pub fn write<T: NoUninit>(&self, context: &Context, values: &[T]) {
+        const { assert!(size_of::<T>() <= Self::STRIDE) }
+        let mut bytes = vec![0; values.len() * Self::STRIDE];
+        for (slot, value) in bytes.chunks_exact_mut(Self::STRIDE).zip(values) {
+            slot[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(value));
+        }
+        context.queue.write_buffer(&self.buffer, 0, &bytes);
+    }
 }

@@ -94,7 +94,7 @@ impl Tensor {
     }
 
     /// Copies elements `range` into a new staging buffer, to be mapped once the encoder's commands have been submitted.
-    pub(super) fn stage(&self, context: &Context, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) -> wgpu::Buffer {
+    pub fn stage(&self, context: &Context, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) -> wgpu::Buffer {
         let size = range.len() as u64 * 4;
         let staging = context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("staging"),
@@ -116,7 +116,7 @@ impl Tensor {
 }
 
 /// A staging buffer on its way back to the host.
-pub(super) struct Mapping {
+pub struct Mapping {
     staging: wgpu::Buffer,
     done: futures_channel::oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }

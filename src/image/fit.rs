@@ -1,7 +1,6 @@
 //! From ink to MNIST's form: the digit fitted into 20x20, its centre of mass in the middle of 28x28.
 
-use super::{Plane, strength};
-use crate::data::{COLS, PIXELS, ROWS};
+use super::{COLS, PIXELS, Plane, ROWS, strength};
 
 /// The longer side of a digit, in pixels.
 const SIDE: usize = 20;

@@ -3,7 +3,9 @@
 mod proto;
 
 use crate::checkpoint::Info;
-use crate::model::{Layer, Model, Parameter, Shape};
+use crate::model::{Model, Parameter};
+use crate::ops::{self, Shape};
+use crate::state::{Role, State};
 use prost::Message;
 
 /// Names of what goes in and what comes out.
@@ -14,19 +16,23 @@ pub const OUTPUT: &str = "logits";
 const OPERATOR_SET: i64 = 17;
 const IR_VERSION: i64 = 8;
 
-/// The bytes of an ONNX model of `model` with the parameters in the arena `parameters`: from `image`, f32 (N, C, H, W) for any N,
+/// The bytes of an ONNX model of `model` with the numbers in `state`: from `image`, f32 (N, C, H, W) for any N,
 /// pixels / 255, to `logits`, f32 (N, classes). Dropout, which acts only in training, is left out. What `info` tells of the
 /// training goes into the model's metadata.
 ///
 /// # Panics
-/// If `parameters` is shorter than [`Model::arena_len`].
-pub fn export(model: &Model, parameters: &[f32], info: Option<&Info>) -> Vec<u8> {
+/// If an arena of `state` is shorter than the model's.
+pub fn export(model: &Model, state: &State, info: Option<&Info>) -> Vec<u8> {
     let (image, logits) = (&model.shapes()[0], &model.shapes()[model.layers().len()]);
+    let network = state.arenas.iter().filter(|(role, _)| !matches!(role, Role::Slot(_)));
+    let initializers = network.flat_map(|(role, arena)| {
+        role.tensors(model).iter().map(|tensor| initializer(tensor, &arena[tensor.range.clone()]))
+    });
     let graph = proto::Graph {
         node: nodes(model),
         name: "mnist-wgpu".into(),
-        initializer: model.parameters().iter().map(|p| tensor(p, &parameters[p.range.clone()])).collect(),
-        input: vec![value(INPUT, image, "White digits on black: pixels / 255, from 0 to 1.")],
+        initializer: initializers.collect(),
+        input: vec![value(INPUT, image, "Pixels / 255, from 0 to 1; of MNIST, white digits on black.")],
         output: vec![value(OUTPUT, logits, "A number for each class, before softmax: the largest is the guess.")],
     };
     proto::Model {
@@ -35,8 +41,9 @@ pub fn export(model: &Model, parameters: &[f32], info: Option<&Info>) -> Vec<u8>
         producer_name: env!("CARGO_PKG_NAME").into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         doc_string: format!(
-            "Tells handwritten digits apart. `{INPUT}`: any number of images of shape {image}, white digits on black, pixels / \
-             255. `{OUTPUT}`: a number for each class, before softmax."
+            "Tells {} classes of pictures apart. `{INPUT}`: any number of images of shape {image}, pixels / 255. `{OUTPUT}`: a \
+             number for each class, before softmax.",
+            model.classes()
         ),
         graph: Some(graph),
         metadata_props: info.map(metadata).unwrap_or_default(),
@@ -48,9 +55,11 @@ pub fn export(model: &Model, parameters: &[f32], info: Option<&Info>) -> Vec<u8>
 fn nodes(model: &Model) -> Vec<proto::Node> {
     let mut nodes: Vec<proto::Node> = Vec::new();
     for (index, layer) in model.layers().iter().enumerate() {
-        let Some((op_type, attribute)) = operator(layer) else { continue };
+        let Some(ops::Operator { name: op_type, attributes }) = layer.definition().onnx() else { continue };
+        let attribute = attributes.into_iter().map(attribute).collect();
         let from = nodes.last().map_or(INPUT, |before| &before.output[0]);
-        let parameters = model.parameters().iter().filter(|p| p.layer == index).map(|p| p.name.clone());
+        let tensors = model.parameters().iter().chain(model.buffers());
+        let parameters = tensors.filter(|tensor| tensor.layer == index).map(|tensor| tensor.name.clone());
         let (input, name) = ([from.to_string()].into_iter().chain(parameters).collect(), format!("{index}.{op_type}"));
         nodes.push(proto::Node { input, output: vec![format!("{name}.output")], name, op_type: op_type.into(), attribute });
     }
@@ -60,32 +69,23 @@ fn nodes(model: &Model) -> Vec<proto::Node> {
     nodes
 }
 
-/// A layer's ONNX operator and its attributes; none where it only acts in training.
-fn operator(layer: &Layer) -> Option<(&'static str, Vec<proto::Attribute>)> {
-    Some(match *layer {
-        // Padding on four sides.
-        Layer::Conv2d { kernel, padding, .. } => {
-            ("Conv", vec![ints("kernel_shape", [kernel; 2]), ints("pads", [padding; 4])])
+fn attribute(attribute: ops::Attribute) -> proto::Attribute {
+    let bare = |name: &str, kind: proto::AttributeType| proto::Attribute {
+        name: name.into(),
+        kind: kind.into(),
+        ..proto::Attribute::default()
+    };
+    match attribute {
+        ops::Attribute::Float(name, f) => proto::Attribute { f: Some(f), ..bare(name, proto::AttributeType::Float) },
+        ops::Attribute::Int(name, i) => proto::Attribute { i: Some(i as i64), ..bare(name, proto::AttributeType::Int) },
+        ops::Attribute::Ints(name, values) => {
+            let ints = values.into_iter().map(|value| value as i64).collect();
+            proto::Attribute { ints, ..bare(name, proto::AttributeType::Ints) }
         }
-        Layer::Relu => ("Relu", vec![]),
-        Layer::MaxPool2d { size } => ("MaxPool", vec![ints("kernel_shape", [size; 2]), ints("strides", [size; 2])]),
-        Layer::Flatten => ("Flatten", vec![int("axis", 1)]),
-        // The weight is (out, in), as PyTorch's.
-        Layer::Linear { .. } => ("Gemm", vec![int("transB", 1)]),
-        Layer::Dropout { .. } => return None,
-    })
+    }
 }
 
-fn int(name: &str, i: i64) -> proto::Attribute {
-    proto::Attribute { name: name.into(), i: Some(i), ints: vec![], kind: proto::AttributeType::Int.into() }
-}
-
-fn ints<const N: usize>(name: &str, values: [usize; N]) -> proto::Attribute {
-    let ints = values.map(|value| value as i64).to_vec();
-    proto::Attribute { name: name.into(), i: None, ints, kind: proto::AttributeType::Ints.into() }
-}
-
-fn tensor(parameter: &Parameter, values: &[f32]) -> proto::Tensor {
+fn initializer(parameter: &Parameter, values: &[f32]) -> proto::Tensor {
     proto::Tensor {
         dims: parameter.shape.iter().map(|&size| size as i64).collect(),
         data_type: proto::DataType::Float.into(),
@@ -104,6 +104,12 @@ fn value(name: &str, shape: &Shape, doc_string: &str) -> proto::ValueInfo {
 }
 
 fn metadata(info: &Info) -> Vec<proto::Entry> {
-    let entries = [("dataset", info.dataset.clone()), ("epochs", info.epoch.to_string()), ("seed", info.seed.to_string())];
+    let classes = serde_json::Value::from(info.classes.clone()).to_string();
+    let entries = [
+        ("classes", classes),
+        ("dataset", info.dataset.clone()),
+        ("epochs", info.epoch.to_string()),
+        ("seed", info.seed.to_string()),
+    ];
     entries.into_iter().map(|(key, value)| proto::Entry { key: key.into(), value }).collect()
 }

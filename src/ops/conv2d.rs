@@ -3,12 +3,76 @@
 //! The general form. Where ReLU and 2x2 pooling follow a 3x3 convolution, the plan takes
 //! [`super::conv2d_relu_maxpool2d`] instead.
 
-use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use super::Attribute::Ints;
+use super::{
+    BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, Needed, OnCpu, OnGpu, Op,
+    Operator, Place, Shape, weight_and_bias,
+};
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 pub const SHADER: Shader = shader!("conv2d");
+
+/// The layer: stride 1, square kernel, zero padding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub out: usize,
+    pub kernel: usize,
+    pub padding: usize,
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { out, kernel, padding } = self;
+        match padding {
+            0 => write!(f, "Conv2d({out}, {kernel}x{kernel})"),
+            _ => write!(f, "Conv2d({out}, {kernel}x{kernel}, padding {padding})"),
+        }
+    }
+}
+
+impl Definition for Settings {
+    fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
+        let &Self { out, kernel, padding } = self;
+        match (out, kernel) {
+            (0, _) => return Err(Misfit::Setting("needs at least one output")),
+            (_, 0) => return Err(Misfit::Setting("a kernel is at least 1x1")),
+            (_, kernel) if padding >= kernel => {
+                return Err(Misfit::Setting("the padding must be smaller than the kernel"));
+            }
+            (_, kernel) if kernel > LARGEST => return Err(Misfit::Setting("the kernel is too large")),
+            _ => {}
+        }
+        let [c, h, w] = input.image()?;
+        if h + 2 * padding < kernel || w + 2 * padding < kernel {
+            let least = kernel - 2 * padding;
+            return Err(Misfit::Input(format!("at least ({c}, {least}, {least})")));
+        }
+        Ok(Shape(vec![out, h + 2 * padding + 1 - kernel, w + 2 * padding + 1 - kernel]))
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<Needed> {
+        weight_and_bias(vec![self.out, input.0[0], self.kernel, self.kernel])
+    }
+
+    fn op(&self, input: &Shape, _place: Place) -> Option<Box<dyn LayerOp>> {
+        let [channels, height, width] = input.image().ok()?;
+        let &Self { out, kernel, padding } = self;
+        Some(Box::new(Conv2d { channels, height, width, out, kernel, padding }))
+    }
+
+    fn onnx(&self) -> Option<Operator> {
+        // Padding on four sides.
+        let attributes = vec![Ints("kernel_shape", vec![self.kernel; 2]), Ints("pads", vec![self.padding; 4])];
+        Some(Operator { name: "Conv", attributes })
+    }
+}
+
+/// Beyond any image, and far from any overflow.
+const LARGEST: usize = 1 << 28;
 
 /// Convolution of (C, H, W) samples with `out` kernels of (C, K, K).
 #[derive(Clone, Debug)]
@@ -76,7 +140,9 @@ impl Op for Conv2d {
     fn flops(&self) -> u64 {
         2 * (self.output_len() * self.fan_in()) as u64
     }
+}
 
+impl OnGpu for Conv2d {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (oh, ow) = self.output_size();
         let buffers = [
@@ -97,7 +163,9 @@ impl Op for Conv2d {
         let buffers = [("weight", &t.params[0], self.weight_len()), d_y, ("d_x", d_x, t.n * self.input_len())];
         self.dispatch(planner, t.n, "backward_input", &buffers, [self.height * self.width, self.channels, t.n])
     }
+}
 
+impl OnCpu for Conv2d {
     fn forward(&self, s: ForwardSlices) {
         cpu::forward(self, s.x, s.params[0], s.params[1], s.y);
     }

@@ -1,13 +1,18 @@
-//! 3x3 convolution, ReLU and 2x2 max pooling as one op: what the plan takes where the three layers stand in a row.
+//! 3x3 convolution, ReLU and 2x2 max pooling as one op.
 //!
 //! Nothing between the convolution and the pooling is written to memory. Forward keeps one small number per window, which
 //! of its four elements won; backward expands it again.
 
-use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use super::conv2d::Conv2d;
+use super::maxpool2d::MaxPool2d;
+use super::relu::Relu;
+use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, LayerOp, OnCpu, OnGpu, Op};
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
+use std::any::Any;
 
+pub mod chain;
 pub mod cpu;
 
 pub const SHADER: Shader = shader!("conv2d_relu_maxpool2d");
@@ -18,6 +23,14 @@ pub const KERNEL: usize = 3;
 pub const WINDOW: usize = 2;
 /// The winner of a window that ReLU cut to 0: no gradient passes.
 pub const DEAD: u8 = 4;
+
+/// Makes a 3x3 convolution, ReLU and 2x2 pooling in a row one op.
+pub fn fuse(ops: &[&dyn Any]) -> Option<(usize, Box<dyn LayerOp>)> {
+    let [conv, relu, pool, ..] = ops else { return None };
+    let &Conv2d { channels, height, width, out, kernel: KERNEL, padding } = conv.downcast_ref()? else { return None };
+    let (_, MaxPool2d { size: WINDOW, .. }) = (relu.downcast_ref::<Relu>()?, pool.downcast_ref()?) else { return None };
+    Some((3, Box::new(Conv2dReluMaxPool2d { channels, height, width, out, padding })))
+}
 
 /// Over (C, H, W) samples with `out` kernels of (C, 3, 3).
 #[derive(Clone, Debug)]
@@ -87,7 +100,7 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     /// A byte for each winner, as the shader packs them: words of as many channels as an invocation takes.
-    fn saved_len(&self) -> usize {
+    fn saved_words(&self) -> usize {
         self.out.div_ceil(SHADER.constant("TILE")) * self.windows()
     }
 
@@ -95,11 +108,9 @@ impl Op for Conv2dReluMaxPool2d {
         let (oh, ow) = (self.height + 2 * self.padding - 2, self.width + 2 * self.padding - 2);
         2 * (self.out * oh * ow * self.fan_in()) as u64
     }
+}
 
-    fn fused(&self) -> Option<&Conv2dReluMaxPool2d> {
-        Some(self)
-    }
-
+impl OnGpu for Conv2dReluMaxPool2d {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (ph, pw) = self.pooled();
         let buffers = [
@@ -107,7 +118,7 @@ impl Op for Conv2dReluMaxPool2d {
             ("weight", &t.params[0], self.weight_len()),
             ("bias", &t.params[1], self.out),
             ("y", t.y, t.n * self.output_len()),
-            ("winner", t.saved, t.n * self.saved_len()),
+            ("winner", t.saved, t.n * self.saved_words()),
         ];
         let invocations =
             [t.n * ph * pw.div_ceil(SHADER.constant("WINDOWS")), self.out.div_ceil(SHADER.constant("TILE")), 1];
@@ -115,7 +126,7 @@ impl Op for Conv2dReluMaxPool2d {
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
-        let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.saved_len()));
+        let (d_y, winner) = (("d_y", t.d_y, t.n * self.output_len()), ("winner", t.saved, t.n * self.saved_words()));
         let (d_weight, d_bias) = (("d_weight", &t.d_params[0], self.weight_len()), ("d_bias", &t.d_params[1], self.out));
         let buffers = [("x", t.x, t.n * self.input_len()), d_y, winner, d_weight, d_bias];
         // A workgroup takes a power of two of input channels, few where there are few.
@@ -131,7 +142,9 @@ impl Op for Conv2dReluMaxPool2d {
         let invocations = [strips, self.channels.div_ceil(SHADER.constant("TILE")), 1];
         self.dispatch(planner, t.n, "backward_input", &buffers, &[], invocations)
     }
+}
 
+impl OnCpu for Conv2dReluMaxPool2d {
     fn forward(&self, s: ForwardSlices) {
         cpu::forward(s.x, vec![self.forward_layer(s.params, s.y, s.saved)]);
     }

@@ -3,12 +3,47 @@
 //! No mask is stored. Whether an element is kept is a hash of (seed, layer, step, index) in u32 arithmetic, the same function
 //! here and in the shader, so the backward pass and the other device draw the same mask again.
 
-use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use super::{
+    BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,
+    Place, Shape,
+};
 use crate::gpu::plan::{Dispatch, strided};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 pub const SHADER: Shader = shader!("dropout");
+
+/// The layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Probability of zeroing an element in training, in [0, 1).
+    pub p: f32,
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Dropout({})", self.p)
+    }
+}
+
+impl Definition for Settings {
+    fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
+        match (0.0..1.0).contains(&self.p) {
+            true => Ok(input.clone()),
+            false => Err(Misfit::Setting("the probability must be in [0, 1)")),
+        }
+    }
+
+    fn op(&self, input: &Shape, place: Place) -> Option<Box<dyn LayerOp>> {
+        (self.p > 0.0).then(|| -> Box<dyn LayerOp> { Box::new(Dropout::new(input.len(), self.p, place.seed, place.layer)) })
+    }
+
+    fn onnx(&self) -> Option<Operator> {
+        None
+    }
+}
 
 /// Dropout over samples of `len` elements.
 #[derive(Clone, Debug)]
@@ -73,7 +108,9 @@ impl Op for Dropout {
     fn training_only(&self) -> bool {
         true
     }
+}
 
+impl OnGpu for Dropout {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         self.plan(planner, t.n, t.x, t.y)
     }
@@ -81,7 +118,9 @@ impl Op for Dropout {
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
         t.d_x.map_or(Ok(()), |d_x| self.plan(planner, t.n, t.d_y, d_x))
     }
+}
 
+impl OnCpu for Dropout {
     fn forward(&self, s: ForwardSlices) {
         s.y.copy_from_slice(s.x);
         cpu::apply(self, s.step, s.y);

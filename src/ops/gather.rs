@@ -77,7 +77,7 @@ pub mod cpu {
     use super::{Gather, Real};
 
     /// `x[i] = images[order[i]] / 255`, `targets[i] = labels[order[i]]`
-    pub fn forward<T: Real>(op: &Gather, images: &[u8], labels: &[u8], order: &[u32], x: &mut [T], targets: &mut [u32]) {
+    pub fn forward<T: Real>(op: &Gather, images: &[u8], labels: &[u16], order: &[u32], x: &mut [T], targets: &mut [u32]) {
         for ((&sample, x), target) in order.iter().zip(x.chunks_exact_mut(op.len)).zip(targets) {
             let at = sample as usize * op.len;
             for (x, &byte) in x.iter_mut().zip(&images[at..at + op.len]) {

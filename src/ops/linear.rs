@@ -1,14 +1,63 @@
 //! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it, and the dropout of its input that may
 //! come before it.
 
+use super::Attribute::Int;
 use super::dropout::{self, Dropout};
-use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use super::{
+    BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, Needed, OnCpu, OnGpu, Op,
+    Operator, Place, Shape, weight_and_bias,
+};
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader};
 use crate::shader;
+use serde::{Deserialize, Serialize};
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 
 pub const SHADER: Shader = shader!("linear");
+
+/// The layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub out: usize,
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Linear({})", self.out)
+    }
+}
+
+impl Definition for Settings {
+    fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
+        match (self.out, input.0.len()) {
+            (0, _) => Err(Misfit::Setting("needs at least one output")),
+            (out, 1) => Ok(Shape(vec![out])),
+            _ => Err(Misfit::Input(format!("one dimension, ({}): put a Flatten before it", input.len()))),
+        }
+    }
+
+    fn parameters(&self, input: &Shape) -> Vec<Needed> {
+        weight_and_bias(vec![self.out, input.len()])
+    }
+
+    fn op(&self, input: &Shape, _place: Place) -> Option<Box<dyn LayerOp>> {
+        Some(Box::new(Linear::new(input.len(), self.out)))
+    }
+
+    fn onnx(&self) -> Option<Operator> {
+        // The weight is (out, in), as PyTorch's.
+        Some(Operator { name: "Gemm", attributes: vec![Int("transB", 1)] })
+    }
+}
+
+/// Makes dropout and the linear layer after it one op.
+pub fn with_dropout(ops: &[&dyn Any]) -> Option<(usize, Box<dyn LayerOp>)> {
+    let [dropout, linear, ..] = ops else { return None };
+    let (dropout, linear) = (dropout.downcast_ref::<Dropout>()?, linear.downcast_ref::<Linear>()?);
+    Some((2, Box::new(Linear { dropout: Some(dropout.clone()), ..linear.clone() })))
+}
 
 /// From K `inputs` to O `outputs`.
 #[derive(Clone, Debug)]
@@ -59,7 +108,9 @@ impl Op for Linear {
     fn flops(&self) -> u64 {
         2 * (self.outputs * self.inputs) as u64
     }
+}
 
+impl OnGpu for Linear {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let blocks = |length: usize| length.div_ceil(SHADER.constant("BLOCK"));
         planner.dispatch(Dispatch {
@@ -104,7 +155,9 @@ impl Op for Linear {
             flops: passes * t.n as u64 * self.flops(),
         })
     }
+}
 
+impl OnCpu for Linear {
     fn forward(&self, s: ForwardSlices) {
         let x = if s.training { self.dropped(s.x, s.step) } else { Cow::Borrowed(s.x) };
         cpu::forward(self, &x, s.params[0], s.params[1], s.y);

@@ -3,12 +3,55 @@
 //! Tie rule, as PyTorch's: of equal values the first in row-major order wins, and receives the whole gradient. A NaN wins over
 //! everything, so that it reaches the loss.
 
-use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use super::Attribute::Ints;
+use super::{
+    BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,
+    Place, Shape,
+};
 use crate::gpu::plan::{Dispatch, in_turns};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 pub const SHADER: Shader = shader!("maxpool2d");
+
+/// The layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Rows and columns of a window.
+    pub size: usize,
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "MaxPool2d({})", self.size)
+    }
+}
+
+impl Definition for Settings {
+    fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
+        let size = self.size;
+        if size == 0 {
+            return Err(Misfit::Setting("a window is at least 1x1"));
+        }
+        let [c, h, w] = input.image()?;
+        if h < size || w < size {
+            return Err(Misfit::Input(format!("at least ({c}, {size}, {size})")));
+        }
+        Ok(Shape(vec![c, h / size, w / size]))
+    }
+
+    fn op(&self, input: &Shape, _place: Place) -> Option<Box<dyn LayerOp>> {
+        let [channels, height, width] = input.image().ok()?;
+        Some(Box::new(MaxPool2d { channels, height, width, size: self.size }))
+    }
+
+    fn onnx(&self) -> Option<Operator> {
+        let size = || vec![self.size; 2];
+        Some(Operator { name: "MaxPool", attributes: vec![Ints("kernel_shape", size()), Ints("strides", size())] })
+    }
+}
 
 /// Pooling of (C, H, W) samples over windows of `size` x `size`.
 #[derive(Clone, Debug)]
@@ -59,10 +102,12 @@ impl Op for MaxPool2d {
         self.channels * ph * pw
     }
 
-    fn saved_len(&self) -> usize {
+    fn saved_words(&self) -> usize {
         self.output_len()
     }
+}
 
+impl OnGpu for MaxPool2d {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (inputs, outputs) = (t.n * self.input_len(), t.n * self.output_len());
         let buffers = [("x", t.x, inputs), ("y", t.y, outputs), ("winner", t.saved, outputs)];
@@ -75,7 +120,9 @@ impl Op for MaxPool2d {
         let buffers = [("d_y", t.d_y, outputs), ("winner", t.saved, outputs), ("d_x", d_x, inputs)];
         self.dispatch(planner, t.n, "backward", &buffers, self.height * self.width)
     }
+}
 
+impl OnCpu for MaxPool2d {
     fn forward(&self, s: ForwardSlices) {
         cpu::forward(self, s.x, s.y, s.saved);
     }

@@ -1,11 +1,38 @@
 //! ReLU: `y = max(x, 0)`. Its gradient at 0 is 0, as PyTorch's.
 
-use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use super::{
+    BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,
+    Place, Shape,
+};
 use crate::gpu::plan::{Dispatch, strided};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
 use crate::shader;
+use std::fmt;
 
 pub const SHADER: Shader = shader!("relu");
+
+/// The layer, which has none.
+pub struct Settings;
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("ReLU")
+    }
+}
+
+impl Definition for Settings {
+    fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
+        Ok(input.clone())
+    }
+
+    fn op(&self, input: &Shape, _place: Place) -> Option<Box<dyn LayerOp>> {
+        Some(Box::new(Relu { len: input.len() }))
+    }
+
+    fn onnx(&self) -> Option<Operator> {
+        Some(Operator { name: "Relu", attributes: vec![] })
+    }
+}
 
 /// ReLU over samples of `len` elements.
 #[derive(Clone, Debug)]
@@ -39,7 +66,9 @@ impl Op for Relu {
     fn output_len(&self) -> usize {
         self.len
     }
+}
 
+impl OnGpu for Relu {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         self.dispatch(planner, t.n, "forward", &[("x", t.x), ("y", t.y)])
     }
@@ -48,7 +77,9 @@ impl Op for Relu {
         let Some(d_x) = t.d_x else { return Ok(()) };
         self.dispatch(planner, t.n, "backward", &[("x", t.x), ("d_y", t.d_y), ("d_x", d_x)])
     }
+}
 
+impl OnCpu for Relu {
     fn forward(&self, s: ForwardSlices) {
         cpu::forward(s.x, s.y);
     }

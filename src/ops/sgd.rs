@@ -11,14 +11,13 @@ pub const SHADER: Shader = shader!("sgd");
 /// PyTorch starts the momentum buffer as the first gradient. With dampening 0 a buffer that starts at zero gives the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    pub lr: f32,
     pub momentum: f32,
     pub nesterov: bool,
 }
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self { lr: 0.01, momentum: 0.9, nesterov: true }
+        Self { momentum: 0.9, nesterov: true }
     }
 }
 
@@ -27,15 +26,15 @@ impl Sgd {
     pub fn plan(&self, planner: &mut Planner, param: &Tensor, momentum: &Tensor, gradient: &Tensor) -> Result<(), GpuError> {
         let total = param.len();
         if !total.is_multiple_of(4) {
-            let expected = "a multiple of 4 elements".into();
-            return Err(GpuError::Input { what: "an arena of parameters", expected, found: total.to_string() });
+            let (entry, binding) = ("update".into(), "param".into());
+            let problem = format!("needs a multiple of 4 elements, found {total}");
+            return Err(GpuError::Binding { op: SHADER.op, entry, binding, problem });
         }
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "update",
             constants: &[
                 ("LENGTH", total as f64),
-                ("LR", f64::from(self.lr)),
                 ("MOMENTUM", f64::from(self.momentum)),
                 ("NESTEROV", f64::from(u8::from(self.nesterov))),
             ],
@@ -56,8 +55,8 @@ pub mod cpu {
     const PER_TASK: usize = 32 * 1024;
 
     /// `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v` without.
-    pub fn update<T: Real>(op: &Sgd, param: &mut [T], velocity: &mut [T], gradient: &[T]) {
-        let (lr, momentum) = (T::of(f64::from(op.lr)), T::of(f64::from(op.momentum)));
+    pub fn update<T: Real>(op: &Sgd, lr: f32, param: &mut [T], velocity: &mut [T], gradient: &[T]) {
+        let (lr, momentum) = (T::of(f64::from(lr)), T::of(f64::from(op.momentum)));
         let params = param.par_chunks_mut(PER_TASK).zip(velocity.par_chunks_mut(PER_TASK));
         params.zip(gradient.par_chunks(PER_TASK)).for_each(|((param, velocity), gradient)| {
             widest(

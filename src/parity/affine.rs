@@ -2,7 +2,7 @@
 
 use super::compare::{exact, f64s, magnitudes};
 use super::{Compared, Gpu, KINDS, Verdict, on_each};
-use crate::ops::{Op, conv2d, conv2d::Conv2d, dropout, dropout::Dropout, linear, linear::Linear};
+use crate::ops::{OnGpu, conv2d, conv2d::Conv2d, dropout, dropout::Dropout, linear, linear::Linear};
 use std::fmt::Debug;
 
 /// The training step whose dropout mask is drawn.
@@ -75,7 +75,7 @@ pub struct Terms {
 }
 
 /// What sets one such op apart from another.
-pub trait Affine: Op {
+pub trait Affine: OnGpu {
     fn weight_len(&self) -> usize;
     fn bias_len(&self) -> usize;
     fn terms(&self, n: usize) -> Terms;

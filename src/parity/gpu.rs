@@ -2,8 +2,8 @@
 
 use super::Fault;
 use super::compare::SENTINEL;
-use crate::gpu::{Batch, Context, GpuError, Planner, Tensor, drive, plan};
-use crate::ops::{BackwardTensors, ForwardTensors, Op};
+use crate::gpu::{Context, GpuError, Planner, Tensor, drive, plan};
+use crate::ops::{BackwardTensors, Batch, ForwardTensors, OnGpu};
 use bytemuck::Pod;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -90,13 +90,13 @@ impl Gpu {
     /// An op's forward pass: `y` and what it saves for the backward pass.
     pub fn forward(
         &self,
-        op: &dyn Op,
+        op: &dyn OnGpu,
         n: usize,
         x: &[f32],
         params: &[&[f32]],
         step: u32,
     ) -> Result<(Vec<f32>, Vec<u32>), Fault> {
-        let (y_len, saved_len) = (n * op.output_len(), n * op.saved_len());
+        let (y_len, saved_len) = (n * op.output_len(), n * op.saved_words());
         let (y, saved) = (self.output("y", y_len)?, self.output("winner", saved_len)?);
         let params = self.inputs("parameter", params)?;
         let tensors = ForwardTensors { n, training: true, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };
@@ -107,7 +107,7 @@ impl Gpu {
     /// An op's backward pass from the gradient `d_y`.
     pub fn backward(
         &self,
-        op: &dyn Op,
+        op: &dyn OnGpu,
         x: &[f32],
         params: &[&[f32]],
         saved: &[u32],
@@ -122,7 +122,7 @@ impl Gpu {
     /// The same for the first op of a network, which is asked for no gradient of its input.
     pub fn backward_params(
         &self,
-        op: &dyn Op,
+        op: &dyn OnGpu,
         x: &[f32],
         params: &[&[f32]],
         saved: &[u32],
@@ -135,7 +135,7 @@ impl Gpu {
     #[allow(clippy::too_many_arguments)] // what a backward pass takes
     fn plan_backward(
         &self,
-        op: &dyn Op,
+        op: &dyn OnGpu,
         x: &[f32],
         params: &[&[f32]],
         saved: &[u32],

@@ -10,8 +10,8 @@
 use super::compare::{EPS, SENTINEL, exact, f64s, within};
 use super::inputs::hash;
 use super::{Fault, Gpu, Kind, Mismatch, Verdict, on_each};
-use crate::gpu::Batch;
 use crate::metrics::BatchMetrics;
+use crate::ops::Batch;
 use crate::ops::cross_entropy::{CrossEntropy, LossTensors, cpu};
 
 /// Losses, gradients and metrics of `case` on each of `gpus`.
@@ -134,7 +134,7 @@ impl Case {
         let len = BATCHES * CrossEntropy::METRICS_LEN;
         let metrics = [gpu.output("metrics of train", len)?, gpu.output("metrics of evaluate", len)?];
         let d_logits = gpu.output("d_logits", self.logits.len())?;
-        let batch = Batch { first: 17, count: count as u32, index: INDEX as u32, step: 99 };
+        let batch = Batch { first: 17, count: count as u32, index: INDEX as u32, step: 99, learning_rate: 1.0 };
         let [train, evaluate] =
             metrics.each_ref().map(|metrics| LossTensors { n: self.n(), logits: &logits, targets: &targets, metrics });
         gpu.run(batch, |planner| {

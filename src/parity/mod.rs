@@ -16,6 +16,7 @@ pub use compare::{Compared, Mismatch};
 pub use gpu::{Gpu, Gradients};
 pub use inputs::{KINDS, Kind};
 
+use crate::engine::EngineError;
 use crate::gpu::GpuError;
 
 /// What a check found wrong.
@@ -29,6 +30,9 @@ pub enum Fault {
 
     #[error(transparent)]
     Gpu(#[from] GpuError),
+
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// A check that failed, and where.

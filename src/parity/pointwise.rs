@@ -3,7 +3,7 @@
 use super::compare::{EPS, exact, f64s, within};
 use super::inputs::hash;
 use super::{Gpu, KINDS, Kind, Verdict, on_each};
-use crate::gpu::Batch;
+use crate::ops::Batch;
 use crate::ops::dropout::{self, Dropout};
 use crate::ops::gather::{self, Gather, GatherTensors};
 use crate::ops::maxpool2d::{self, MaxPool2d};
@@ -78,7 +78,7 @@ pub fn check_gather(gpus: &[Gpu], n: usize, len: usize, batch: Batch) -> Verdict
     let samples = 13;
     // Every byte value occurs in images of 28 x 28.
     let images: Vec<u8> = (0..(samples * len) as u32).map(|i| if len == 784 { i as u8 } else { hash(i) as u8 }).collect();
-    let labels: Vec<u8> = (0..samples as u32).map(|i| hash(i ^ 0xa5a5) as u8).collect();
+    let labels: Vec<u16> = (0..samples as u32).map(|i| hash(i ^ 0xa5a5) as u16).collect();
     let order: Vec<u32> = (0..batch.first + n as u32).map(|i| hash(i) % samples as u32).collect();
 
     // Places beyond the batch's count repeat its last sample.

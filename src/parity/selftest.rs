@@ -2,10 +2,9 @@
 //! training steps.
 
 use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, affine, fused, loss, pointwise, sgd, step};
-use crate::gpu::Batch;
 use crate::gpu::kernel::reflect;
 use crate::ops::conv2d_relu_maxpool2d::Conv2dReluMaxPool2d;
-use crate::ops::{SHADERS, conv2d::Conv2d, dropout::Dropout, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
+use crate::ops::{Batch, SHADERS, conv2d::Conv2d, dropout::Dropout, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
 
 /// One line of a self-test.
 pub struct Check {
@@ -57,14 +56,16 @@ impl Check {
 pub fn checks() -> Vec<Check> {
     const N: usize = 32;
     let image = 28 * 28;
-    let batch = |count| Batch { first: 5, count, index: 9, step: 9 };
+    let batch = |count| Batch { first: 5, count, index: 9, step: 9, learning_rate: 1.0 };
     let mut checks = vec![
         Check::new("gather", "32 images of 784", move |gpus| pointwise::check_gather(gpus, N, image, batch(32))),
         Check::new("gather", "the last 16 images of 784", move |gpus| pointwise::check_gather(gpus, N, image, batch(16))),
         Check::new("dropout", "32 x 128", |gpus| pointwise::check_dropout(gpus, N, &Dropout::new(128, 0.5, 42, 8), 1)),
         Check::new("cross_entropy", "32, 16 and 1 x 10", |gpus| loss::check(gpus, "ordinary", &loss::case(N, 10, 3.0))),
         Check::new("cross_entropy", "67 x 17, large logits", |gpus| loss::check(gpus, "large", &loss::case(67, 17, 80.0))),
-        Check::new("sgd", "225,280 parameters, 10 steps", |gpus| sgd::check(gpus, &Sgd::default(), Kind::Mixed, 225_280)),
+        Check::new("sgd", "225,280 parameters, 10 steps", |gpus| {
+            sgd::check(gpus, &Sgd::default(), 0.01, Kind::Mixed, 225_280)
+        }),
         Check::new("relu", "3 x 85", |gpus| pointwise::check_relu(gpus, 3, 85)),
         Check::new("maxpool2d", "3 x (2, 5, 7), windows of 2", |gpus| {
             pointwise::check_maxpool2d(gpus, 3, &MaxPool2d { channels: 2, height: 5, width: 7, size: 2 })
@@ -116,7 +117,7 @@ fn suspects(entries: &[String], fault: &Fault) -> Vec<String> {
     let what = match fault {
         Fault::Mismatch(mismatch) => mismatch.what(),
         Fault::Overrun(what) => what,
-        Fault::Gpu(_) => "",
+        Fault::Gpu(_) | Fault::Engine(_) => "",
     };
     let binding = what.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     let mut writers = Vec::new();

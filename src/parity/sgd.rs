@@ -2,7 +2,7 @@
 
 use super::compare::{close, exact, f64s, magnitudes};
 use super::{Fault, Gpu, Kind, Verdict, on_each};
-use crate::gpu::Batch;
+use crate::ops::Batch;
 use crate::ops::sgd::{Sgd, cpu};
 
 const STEPS: usize = 10;
@@ -14,17 +14,16 @@ const TERMS: usize = 5;
 const BEHIND: f32 = 1.0;
 
 /// Ten steps in a row, each within its bound.
-pub fn check(gpus: &[Gpu], op: &Sgd, kind: Kind, len: usize) -> Verdict {
-    // The sum of the absolute terms: the mirror on absolute values, with a learning rate that adds.
-    let adding = Sgd { lr: -op.lr, ..*op };
-    on_each(gpus, &format!("{op:?}, {len} parameters, {kind:?}"), |gpu| {
+pub fn check(gpus: &[Gpu], op: &Sgd, lr: f32, kind: Kind, len: usize) -> Verdict {
+    on_each(gpus, &format!("{op:?}, rate {lr}, {len} parameters, {kind:?}"), |gpu| {
         let start = kind.draw(1, len);
         let (mut param, mut velocity) = (f64s(&start), vec![0.0; len]);
         let (mut param_size, mut velocity_size) = (magnitudes(&start), vec![0.0; len]);
         let mut compared = Vec::new();
-        steps(gpu, op, kind, len, |step, gradient, got_param, got_velocity| {
-            cpu::update(op, &mut param, &mut velocity, &f64s(gradient));
-            cpu::update(&adding, &mut param_size, &mut velocity_size, &magnitudes(gradient));
+        steps(gpu, op, lr, kind, len, |step, gradient, got_param, got_velocity| {
+            cpu::update(op, lr, &mut param, &mut velocity, &f64s(gradient));
+            // The sum of the absolute terms: the mirror on absolute values, with a learning rate that adds.
+            cpu::update(op, -lr, &mut param_size, &mut velocity_size, &magnitudes(gradient));
             compared.push(close("velocity", got_velocity, &velocity, &velocity_size, TERMS * step)?);
             compared.push(close("param", got_param, &param, &param_size, TERMS * step)?);
             Ok(())
@@ -34,12 +33,12 @@ pub fn check(gpus: &[Gpu], op: &Sgd, kind: Kind, len: usize) -> Verdict {
 }
 
 /// Where learning rate and momentum are powers of two and gradients small integers, ten steps are exact in f32.
-pub fn check_exactly(gpus: &[Gpu], op: &Sgd, len: usize) -> Verdict {
-    on_each(gpus, &format!("{op:?}, {len} parameters"), |gpu| {
+pub fn check_exactly(gpus: &[Gpu], op: &Sgd, lr: f32, len: usize) -> Verdict {
+    on_each(gpus, &format!("{op:?}, rate {lr}, {len} parameters"), |gpu| {
         let (mut param, mut velocity) = (f64s(&Kind::Integers.draw(1, len)), vec![0.0; len]);
         let mut compared = Vec::new();
-        steps(gpu, op, Kind::Integers, len, |_, gradient, got_param, got_velocity| {
-            cpu::update(op, &mut param, &mut velocity, &f64s(gradient));
+        steps(gpu, op, lr, Kind::Integers, len, |_, gradient, got_param, got_velocity| {
+            cpu::update(op, lr, &mut param, &mut velocity, &f64s(gradient));
             compared.push(exact("velocity", &f64s(got_velocity), &velocity)?);
             compared.push(exact("param", &f64s(got_param), &param)?);
             Ok(())
@@ -50,13 +49,14 @@ pub fn check_exactly(gpus: &[Gpu], op: &Sgd, len: usize) -> Verdict {
 
 /// The least that runs every entry point.
 pub fn smallest(gpus: &[Gpu]) -> Verdict {
-    check(gpus, &Sgd::default(), Kind::Even, 4)
+    check(gpus, &Sgd::default(), 0.01, Kind::Even, 4)
 }
 
 /// Runs `STEPS` steps and hands parameters and velocity after each to `compare`, with the number of steps.
 fn steps(
     gpu: &Gpu,
     op: &Sgd,
+    lr: f32,
     kind: Kind,
     len: usize,
     mut compare: impl FnMut(usize, &[f32], &[f32], &[f32]) -> Result<(), Fault>,
@@ -74,7 +74,8 @@ fn steps(
     for step in 0..STEPS {
         let gradient = kind.draw(100 + step as u32, len);
         let gradient_tensor = gpu.input("gradient", &gradient)?;
-        gpu.run(Batch::default(), |planner| op.plan(planner, &param, &velocity, &gradient_tensor))?;
+        let batch = Batch { learning_rate: lr, ..Batch::default() };
+        gpu.run(batch, |planner| op.plan(planner, &param, &velocity, &gradient_tensor))?;
         compare(step + 1, &gradient, &read(&arenas[0])?, &read(&arenas[1])?)?;
     }
     Ok(())

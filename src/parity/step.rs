@@ -8,11 +8,11 @@
 use super::compare::{EPS, exact, within};
 use super::inputs::hash;
 use super::{Fault, Gpu, Mismatch, Verdict, on_each};
-use crate::cpu::CpuEngine;
-use crate::data::{CLASSES, COLS, Dataset, Images, Origin, PIXELS, ROWS};
-use crate::engine::{Engine, Set, Settings, State, Work};
-use crate::gpu::{GpuEngine, GpuError, drive};
+use crate::data::{Dataset, Images, digits};
+use crate::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Settings};
+use crate::gpu::drive;
 use crate::model::Model;
+use crate::state::State;
 
 const ROUNDINGS: f64 = 48.0;
 const TWINS: u32 = 16;
@@ -74,8 +74,12 @@ fn settings() -> Settings {
     Settings { seed: 7, ..Settings::default() }
 }
 
+const SHAPE: [usize; 3] = [1, 28, 28];
+const PIXELS: usize = SHAPE[1] * SHAPE[2];
+const CLASSES: usize = 10;
+
 fn model() -> Result<Model, Mismatch> {
-    Model::new([1, ROWS, COLS], Model::classic_layers(0.5), CLASSES)
+    Model::classic(SHAPE, CLASSES, 0.5)
         .map_err(|error| Mismatch::Other { what: "the default network".into(), problem: error.to_string() })
 }
 
@@ -87,14 +91,13 @@ fn data(samples: usize) -> Dataset {
     };
     let train = Images {
         pixels: (0..(samples * PIXELS) as u32).map(pixel).collect(),
-        labels: (0..samples as u32).map(|i| (hash(i ^ 0xa5a5) % CLASSES as u32) as u8).collect(),
+        labels: (0..samples as u32).map(|i| (hash(i ^ 0xa5a5) % CLASSES as u32) as u16).collect(),
     };
-    let test = Images { pixels: vec![0; PIXELS], labels: vec![0] };
-    Dataset { name: "custom".into(), origin: Origin::Synthetic { reason: "noise, for a check".into() }, train, test }
+    Dataset { shape: SHAPE, classes: digits(), train, test: Images { pixels: vec![0; PIXELS], labels: vec![0] } }
 }
 
-fn on_cpu(model: &Model, data: &Dataset, start: &[f32]) -> Result<Trained, GpuError> {
-    let mut engine = CpuEngine::new(model, data, settings());
+fn on_cpu(model: &Model, data: &Dataset, start: &[f32]) -> Result<Trained, EngineError> {
+    let mut engine = CpuEngine::new(model, data, settings())?;
     let (loss, parameters) = pollster::block_on(train(&mut engine, start, 1))?;
     Ok(Trained { loss, gradients: engine.gradients().to_vec(), parameters })
 }
@@ -108,14 +111,14 @@ fn on_gpu(gpu: &Gpu, model: &Model, data: &Dataset, start: &[f32], steps: usize)
 }
 
 /// The last step's mean loss, and the parameters after it.
-async fn train<E: Engine>(engine: &mut E, start: &[f32], steps: usize) -> Result<(f32, Vec<f32>), GpuError> {
+async fn train<E: Engine>(engine: &mut E, start: &[f32], steps: usize) -> Result<(f32, Vec<f32>), EngineError> {
     let samples = (steps * settings().batch_size) as u32;
-    engine.set_state(&State { parameters: start.to_vec(), velocity: vec![0.0; start.len()] })?;
-    engine.begin(Set::Train, Work::Train, &Vec::from_iter(0..samples), 0)?;
+    engine.set_state(&State::from(start.to_vec()))?;
+    engine.begin(&Pass::train(&Vec::from_iter(0..samples), 0, &|_| 0.01))?;
     engine.submit(0..steps)?;
     let metrics = engine.collect().await?.unwrap_or_default();
     let loss = metrics.last().map_or(f32::NAN, |batch| batch.loss_sum / batch.count as f32);
-    Ok((loss, engine.state().await?.parameters))
+    Ok((loss, engine.state().await?.parameters().to_vec()))
 }
 
 /// The largest difference of two tensors; NaN if there is one.

@@ -1,60 +1,125 @@
 //! The confusion matrix: truth down, guess across. What is right is shaded by its share of the row, and mistakes, in another
 //! colour, by the logarithm of theirs: one in a thousand must be seen beside 990.
 
-use super::picture::{self, Drawing};
-use super::{Heading, ReportError, percent};
-use crate::data::CLASSES;
+use super::picture::{self, Drawing, printable, shortened, text_width};
+use super::{Heading, Material, ReportError, percent};
 use crate::evaluation::Confusion;
 use askama::Template;
 
-const WIDTH: u32 = LEFT + SIDE + 44;
-const HEIGHT: u32 = TOP + SIDE + 52;
-const LEFT: u32 = 70;
-const TOP: u32 = 36;
-/// From a cell to the next.
-const PITCH: u32 = 30;
-const SQUARE: u32 = PITCH - 1;
-const SIDE: u32 = PITCH * CLASSES as u32;
+/// Up to so many classes are shown; of more, those with the most mistakes.
+const MOST: usize = 60;
+/// Of more classes than [`MOST`].
+const SELECTED: usize = 40;
+/// Letters of a class's name.
+const LETTERS: usize = 16;
+/// Room at the right for the recalls.
+const RIGHT: u32 = 44;
 /// From this shade on, figures are written in the colour for coloured ground.
 const DARK: f64 = 0.65;
 
 /// `confusion.png`.
-pub fn png(heading: Heading, confusion: &Confusion) -> Result<Vec<u8>, ReportError> {
-    picture::png(heading, "Confusion: what each digit was taken for", &drawing(confusion)?, &[])
+pub fn png(heading: Heading, material: &Material) -> Result<Vec<u8>, ReportError> {
+    picture::png(heading, &what(material.confusion), &drawing(material)?, &[])
+}
+
+/// What is shown, and what is left out.
+pub(super) fn what(confusion: &Confusion) -> String {
+    let classes = confusion.classes();
+    match classes > MOST {
+        true => format!("Confusion: what was taken for what, of {classes} classes the {SELECTED} with the most mistakes"),
+        false => "Confusion: what each class was taken for".to_owned(),
+    }
+}
+
+/// Whether the matrix takes the whole width of the page.
+pub(super) fn is_wide(confusion: &Confusion) -> bool {
+    pitch(confusion.classes().min(SELECTED)) < ROOMY
+}
+
+/// From a cell to the next, of `count` in a row.
+fn pitch(count: usize) -> u32 {
+    match count {
+        0..=12 => ROOMY,
+        13..=24 => 22,
+        _ => 14,
+    }
+}
+
+/// Cells of this pitch have room for figures as large as anywhere.
+const ROOMY: u32 = 30;
+
+/// The classes that are shown, in their own order.
+fn shown(confusion: &Confusion) -> Vec<usize> {
+    let mut classes: Vec<usize> = (0..confusion.classes()).collect();
+    if classes.len() > MOST {
+        let mut mistakes = vec![0; classes.len()];
+        for (truth, guess, count) in confusion.mistakes() {
+            mistakes[truth] += count;
+            mistakes[guess] += count;
+        }
+        classes.sort_by_key(|&class| std::cmp::Reverse(mistakes[class])); // stable
+        classes.truncate(SELECTED);
+        classes.sort_unstable();
+    }
+    classes
 }
 
 /// The matrix and its margins.
-pub(super) fn drawing(confusion: &Confusion) -> Result<Drawing, ReportError> {
-    let margins = (0..CLASSES).map(|class| Margin {
-        at: class as u32 * PITCH + SQUARE / 2,
+pub(super) fn drawing(material: &Material) -> Result<Drawing, ReportError> {
+    let Material { confusion, classes, .. } = *material;
+    let shown = shown(confusion);
+    let pitch = pitch(shown.len());
+    let (square, side) = (pitch - 1, pitch * shown.len() as u32);
+    let names: Vec<String> = shown.iter().map(|&class| shortened(&printable(&classes[class]), LETTERS)).collect();
+    let size = if pitch < 20 { 9.0 } else { 12.0 };
+    let longest = names.iter().map(|name| text_width(name, size)).max().unwrap_or_default();
+    // Names of columns stand upright where they fit, and are turned where they do not.
+    let turned = longest > square;
+    let (left, top) = (70.max(longest + 14), if turned { longest + 26 } else { 36 });
+    let margins = shown.iter().zip(&names).zip(0..).map(|((&class, name), index)| Margin {
+        at: index * pitch + square / 2,
+        name,
         recall: figure(confusion.recall(class)),
         precision: figure(confusion.precision(class)),
     });
-    let cells = (0..CLASSES).flat_map(|truth| (0..CLASSES).map(move |guess| cell(confusion, truth, guess)));
+    let places = || (0..).zip(&shown);
+    let cells = places().flat_map(|(y, &truth)| {
+        places().map(move |(x, &guess)| cell(material, (truth, guess), (x * pitch, y * pitch), square))
+    });
+    let below = if pitch < ROOMY { 46 } else { 18 };
     let matrix = Matrix {
-        width: WIDTH,
-        left: LEFT,
-        top: TOP,
-        side: SIDE,
-        square: SQUARE,
+        width: left + side.max(230) + RIGHT,
+        left,
+        top,
+        side,
+        square,
+        below,
+        turned,
+        fine: size < 12.0,
         margins: margins.collect(),
         cells: cells.collect(),
         accuracy: percent(confusion.accuracy(), 2),
         legend: [(138, "0.1%", 0.001), (196, "1%", 0.01), (242, "10%", 0.1)]
             .map(|(x, text, share)| (x, text, of_mistakes(share))),
     };
-    Ok(Drawing { width: WIDTH, height: HEIGHT, body: matrix.render()? })
+    Ok(Drawing { width: matrix.width, height: top + side + below + 34, body: matrix.render()? })
 }
 
 #[derive(Template)]
 #[template(path = "report/confusion.svg")]
-struct Matrix {
+struct Matrix<'a> {
     width: u32,
     left: u32,
     top: u32,
     side: u32,
     square: u32,
-    margins: Vec<Margin>,
+    /// From the matrix to the last line of the figures below it.
+    below: u32,
+    /// Whether names of columns are turned.
+    turned: bool,
+    /// Whether names are written small.
+    fine: bool,
+    margins: Vec<Margin<'a>>,
     cells: Vec<Cell>,
     /// Of all images.
     accuracy: String,
@@ -62,9 +127,10 @@ struct Matrix {
     legend: [(u32, &'static str, f64); 3],
 }
 
-/// What stands at the end of row and column.
-struct Margin {
+/// What stands at both ends of row and column.
+struct Margin<'a> {
     at: u32,
+    name: &'a str,
     recall: String,
     precision: String,
 }
@@ -77,28 +143,37 @@ struct Cell {
     size: &'static str,
     /// None for an empty cell.
     shade: Option<f64>,
+    /// Empty where it has no room.
     count: String,
     what: String,
 }
 
-fn cell(confusion: &Confusion, truth: usize, guess: usize) -> Cell {
-    let count = confusion.counts[truth][guess];
+fn cell(material: &Material, (truth, guess): (usize, usize), (x, y): (u32, u32), square: u32) -> Cell {
+    let Material { confusion, classes, .. } = *material;
+    let count = confusion.count(truth, guess);
     let share = count as f64 / confusion.support(truth).max(1) as f64;
     let right = truth == guess;
     let shade = if right { share.max(0.1) } else { of_mistakes(share) };
+    let text = if count < 10_000 { count.to_string() } else { format!("{}k", count / 1000) };
+    let (size, height) = match (square, count) {
+        (0..20, _) => ("fine", 8.0),
+        (_, 0..1000) => ("small", 11.0),
+        _ => ("tiny", 10.0),
+    };
+    let (from, to) = (shortened(&printable(&classes[truth]), LETTERS), shortened(&printable(&classes[guess]), LETTERS));
     Cell {
-        x: guess as u32 * PITCH,
-        y: truth as u32 * PITCH,
+        x,
+        y,
         class: if right { "right" } else { "wrong" },
         ink: match (shade > DARK, right) {
             (false, _) => "",
             (true, true) => "on-blue",
             (true, false) => "on-orange",
         },
-        size: if count < 1000 { "small" } else { "tiny" },
+        size,
         shade: (count > 0).then_some(shade),
-        count: if count < 10_000 { count.to_string() } else { format!("{}k", count / 1000) },
-        what: format!("{truth} taken for {guess}: {count}, {} of its row", percent(Some(share), 2)),
+        count: if text_width(&text, height) <= square { text } else { String::new() },
+        what: format!("{from} taken for {to}: {count}, {} of its row", percent(Some(share), 2)),
     }
 }
 

@@ -1,17 +1,16 @@
-//! The digits that were judged worst.
+//! The images that were judged worst.
 
-use super::picture::{self, Drawing};
+use super::picture::{self, Drawing, printable};
 use super::tiles::{self, Tile, sheet};
-use super::{Heading, ReportError};
-use crate::data::{COLS, PIXELS, ROWS};
+use super::{Heading, Material, ReportError};
 use crate::evaluation::Mistake;
 
 /// So many are shown.
 pub const MOST: usize = 40;
 
-/// `mistakes.png`: the worst of `mistakes`, which begin with the worst.
-pub fn png(heading: Heading, mistakes: &[(Mistake, [u8; PIXELS])]) -> Result<Vec<u8>, ReportError> {
-    let tiles = tiles(mistakes)?;
+/// `mistakes.png`: the worst, which come first.
+pub fn png(heading: Heading, material: &Material) -> Result<Vec<u8>, ReportError> {
+    let tiles = tiles(material)?;
     let (drawing, overlays) = sheet(&tiles)?;
     let what = match tiles.len() {
         0 => return picture::png(heading, "No mistakes", &Drawing { height: 0, ..drawing }, &[]),
@@ -22,17 +21,20 @@ pub fn png(heading: Heading, mistakes: &[(Mistake, [u8; PIXELS])]) -> Result<Vec
 }
 
 /// Each as a tile, the worst first.
-pub(super) fn tiles(mistakes: &[(Mistake, [u8; PIXELS])]) -> Result<Vec<Tile>, ReportError> {
-    mistakes.iter().take(MOST).map(|(mistake, image)| tile(mistake, image)).collect()
+pub(super) fn tiles(material: &Material) -> Result<Vec<Tile>, ReportError> {
+    material.mistakes.iter().take(MOST).map(|(mistake, image)| tile(material, mistake, image)).collect()
 }
 
-fn tile(mistake: &Mistake, image: &[u8; PIXELS]) -> Result<Tile, ReportError> {
-    let Mistake { truth, verdict, .. } = mistake;
+fn tile(material: &Material, mistake: &Mistake, image: &[u8]) -> Result<Tile, ReportError> {
+    let [channels, height, width] = material.shape;
+    let name = |class: u16| printable(&material.classes[usize::from(class)]);
+    let (truth, guess) = (name(mistake.truth), name(mistake.verdict.guess));
+    let value = |x, y, c: usize| image[((c % channels) * height + y) * width + x];
     Ok(Tile {
-        pixels: tiles::pixmap(COLS, ROWS, |x, y| Some([image[y * COLS + x]; 3]))?,
-        caption: truth.to_string(),
-        taken_for: Some(verdict.guess),
-        note: format!("{:.0}%", 100.0 * verdict.confidence),
-        alt: format!("a {truth}, taken for a {}", verdict.guess),
+        pixels: tiles::pixmap(width, height, |x, y| Some([0, 1, 2].map(|c| value(x, y, c))))?,
+        note: format!("{:.0}%", 100.0 * mistake.verdict.confidence),
+        alt: format!("{truth}, taken for {guess}"),
+        caption: truth,
+        taken_for: Some(guess),
     })
 }

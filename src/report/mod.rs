@@ -14,7 +14,6 @@ mod picture;
 mod theme;
 mod tiles;
 
-use crate::data::PIXELS;
 use crate::evaluation::{Confusion, Mistake};
 use crate::files;
 use crate::history::Row;
@@ -33,9 +32,13 @@ pub struct Material<'a> {
     /// Loss and accuracy on the test images.
     pub test_loss: f64,
     pub test_accuracy: f64,
+    /// Names of the classes, as many as the matrix has.
+    pub classes: &'a [String],
     pub confusion: &'a Confusion,
+    /// Of an image, (C, H, W).
+    pub shape: [usize; 3],
     /// The worst first, each with its image.
-    pub mistakes: &'a [(Mistake, [u8; PIXELS])],
+    pub mistakes: &'a [(Mistake, Vec<u8>)],
     /// The first layer's kernels, (count, channels, height, width); none where the network does not begin with a convolution.
     pub filters: Option<Filters<'a>>,
 }
@@ -87,8 +90,8 @@ pub fn write(folder: &Path, material: &Material) -> Result<(), ReportError> {
     let heading = Heading { title: material.title, warning: material.warning };
     let drawn = [
         curves::png(heading, material.history)?,
-        confusion::png(heading, material.confusion)?,
-        mistakes::png(heading, material.mistakes)?,
+        confusion::png(heading, material)?,
+        mistakes::png(heading, material)?,
         filters::png(heading, material.filters)?,
         page::html(material)?.into_bytes(),
     ];

@@ -4,14 +4,13 @@
 use super::picture::{Drawing, encode};
 use super::tiles::Tile;
 use super::{Material, ReportError, confusion, curves, filters, mistakes, number, percent, theme};
-use crate::data::CLASSES;
 use crate::history::{Row, best};
 use askama::Template;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 /// The page.
 pub fn html(material: &Material) -> Result<String, ReportError> {
-    let Material { title, warning, facts, history, confusion, test_loss, test_accuracy, .. } = *material;
+    let Material { title, warning, facts, history, confusion, classes, test_loss, test_accuracy, .. } = *material;
     let kernels = match material.filters {
         Some(found) => Some(Kernels {
             what: filters::what(found),
@@ -25,16 +24,19 @@ pub fn html(material: &Material) -> Result<String, ReportError> {
         warning,
         facts,
         styles: theme::page_styles(),
-        headlines: headlines(history, test_loss, test_accuracy, confusion.counts.iter().flatten().sum()),
+        headlines: headlines(history, test_loss, test_accuracy, confusion.images()),
         curves: [("Loss", curves::loss(history)?), ("Accuracy", curves::accuracy(history)?)],
-        confusion: confusion::drawing(confusion)?,
-        classes: (0..CLASSES)
+        confusion: confusion::drawing(material)?,
+        what: confusion::what(confusion),
+        wide: confusion::is_wide(confusion),
+        classes: (0..confusion.classes())
             .map(|class| {
                 let shares = [confusion.precision(class), confusion.recall(class), confusion.f1(class)];
-                Class { shares: shares.map(|share| percent(share, 2)), support: confusion.support(class) }
+                let shares = shares.map(|share| percent(share, 2));
+                Class { name: &classes[class], shares, support: confusion.support(class) }
             })
             .collect(),
-        mistakes: embed(mistakes::tiles(material.mistakes)?)?,
+        mistakes: embed(mistakes::tiles(material)?)?,
         kernels,
         history,
         best: best(history).map(|row| row.epoch),
@@ -52,7 +54,10 @@ struct Page<'a> {
     headlines: Vec<Headline>,
     curves: [(&'static str, Drawing); 2],
     confusion: Drawing,
-    classes: Vec<Class>,
+    what: String,
+    /// Whether the matrix has no room beside the table.
+    wide: bool,
+    classes: Vec<Class<'a>>,
     mistakes: Vec<Embedded>,
     kernels: Option<Kernels>,
     history: &'a [Row],
@@ -76,7 +81,8 @@ struct Headline {
     note: String,
 }
 
-struct Class {
+struct Class<'a> {
+    name: &'a str,
     /// Precision, recall, F1.
     shares: [String; 3],
     support: u64,

@@ -105,13 +105,18 @@ fn warning_lines(warning: &str, letters: usize) -> Vec<(u32, String)> {
     lines.zip(0..).map(|(line, index)| (20 + 17 * index, line.into_owned())).collect()
 }
 
+/// About how wide `text` is in letters of `size`, in units.
+pub fn text_width(text: &str, size: f64) -> u32 {
+    (text.chars().count() as f64 * size * LETTER).ceil() as u32
+}
+
 /// Without the control characters and other code points that XML cannot hold.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 
 /// To so many letters, the last an ellipsis.
-fn shortened(text: &str, letters: usize) -> String {
+pub fn shortened(text: &str, letters: usize) -> String {
     match text.char_indices().nth(letters) {
         Some(_) => text.chars().take(letters.saturating_sub(1)).chain(['…']).collect(),
         None => text.to_owned(),

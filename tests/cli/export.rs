@@ -1,9 +1,12 @@
 //! `export` hands a network over whole, and costs nobody a file.
 
 use crate::harness::*;
-use mnist_wgpu::checkpoint::{self, Info, NORMALISATION};
+use mnist_wgpu::checkpoint::{Info, NORMALISATION};
+use mnist_wgpu::data::digits;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::onnx;
+use mnist_wgpu::run::save_network;
+use mnist_wgpu::state::State;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
@@ -12,10 +15,11 @@ use tempfile::{TempDir, tempdir};
 /// A folder with a run in it, `run/model.safetensors`, and its ONNX model.
 fn folder() -> (TempDir, Vec<u8>) {
     let folder = tempdir().unwrap();
-    let model = Model::new([1, 28, 28], Model::classic_layers(0.5), 10).unwrap();
+    let model = Model::classic([1, 28, 28], 10, 0.5).unwrap();
     let info = Info {
         input: [1, 28, 28],
         layers: model.layers().to_vec(),
+        classes: digits(),
         normalisation: NORMALISATION.into(),
         dataset: "synthetic".into(),
         epoch: 3,
@@ -23,10 +27,10 @@ fn folder() -> (TempDir, Vec<u8>) {
         val_fraction: 0.1,
         version: "0".into(),
     };
-    let parameters = model.init(7);
+    let state = State::new(&model, 7);
     fs::create_dir(folder.path().join("run")).unwrap();
-    checkpoint::save(&folder.path().join("run/model.safetensors"), &model, &parameters, &info).unwrap();
-    (folder, onnx::export(&model, &parameters, Some(&info)))
+    save_network(&folder.path().join("run/model.safetensors"), &model, &state, &info, None).unwrap();
+    (folder, onnx::export(&model, &state, Some(&info)))
 }
 
 fn export(folder: &Path, arguments: &[&str]) -> Output {
@@ -74,7 +78,7 @@ fn what_is_no_network_or_no_place_to_write_is_named() {
     fs::write(folder.path().join("text"), "not a network").unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
     refuses(export(folder.path(), &["absent", "--onnx", "x.onnx"]), &["cannot read", "absent"]);
-    refuses(export(folder.path(), &["text", "--onnx", "x.onnx"]), &["text is not a safetensors file"]);
+    refuses(export(folder.path(), &["text", "--onnx", "x.onnx"]), &["text: not a safetensors file"]);
     refuses(export(folder.path(), &["empty", "--onnx", "x.onnx"]), &["expected model.safetensors in the folder empty"]);
     refuses(export(folder.path(), &["run", "--onnx", "empty"]), &["cannot write", "empty", "folder"]);
     refuses(export(folder.path(), &["run", "--onnx", "text/x.onnx"]), &["cannot write", "text/x.onnx"]);

@@ -120,12 +120,13 @@ pub fn data_folder() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-data");
         fs::create_dir_all(&folder).unwrap();
-        let (digits, _) = mnist_wgpu::data::synthetic(1000, 1, 1);
+        let digits = mnist_wgpu::data::synthetic(1000, 1, 1).train;
         for (name, count) in [("train", 60_000u32), ("t10k", 10_000)] {
             let times = count as usize / 1000;
             let sizes = |sizes: &[u32]| sizes.iter().flat_map(|size| size.to_be_bytes()).collect::<Vec<u8>>();
             let images = [&sizes(&[0x803, count, 28, 28])[..], &digits.pixels.repeat(times)].concat();
-            let labels = [&sizes(&[0x801, count])[..], &digits.labels.repeat(times)].concat();
+            let labels: Vec<u8> = digits.labels.repeat(times).into_iter().map(|label| label as u8).collect();
+            let labels = [&sizes(&[0x801, count])[..], &labels].concat();
             fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
             fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
         }

@@ -1,7 +1,7 @@
 //! Whatever goes wrong costs nobody a model: closed pipes, full disks, Ctrl-C.
 
 use crate::harness::*;
-use mnist_wgpu::checkpoint;
+use mnist_wgpu::run::load_network;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ fn a_closed_stdout_is_an_error_and_the_model_saved_is_whole() {
     let ended = with_closed_stdout(program(folder.path()).args(SHORT).args(["--epochs", "3", "--out", "run"]));
     ended.expect(1, &["error: cannot write to stdout", "run holds the network after epoch 1"]);
     let path = folder.path().join("run/model.safetensors");
-    assert_eq!(checkpoint::load(&path).unwrap().info.unwrap().epoch, 1);
+    assert_eq!(load_network(&path).unwrap().info.unwrap().epoch, 1);
     assert_eq!(files(&folder.path().join("run")), ["config.toml", "last.safetensors", "metrics.csv", "model.safetensors"]);
 
     with_closed_stdout(program(folder.path()).args(["eval", "run", "--device", "cpu"]))
@@ -87,7 +87,7 @@ fn ctrl_c_during_training_ends_it_and_says_what_is_saved() {
     stdout.read_to_string(&mut rest).unwrap();
     let ended = running.end().expect(130, &["Stopping", "interrupted in epoch"]);
     // Wherever it was, that is what was saved.
-    let last = checkpoint::load(&folder.path().join("run/last.safetensors")).unwrap().resume.unwrap().position;
+    let last = load_network(&folder.path().join("run/last.safetensors")).unwrap().position.unwrap();
     let kept = match (last.epochs, last.batches) {
         (epochs, 0) => format!("run holds the network after epoch {epochs}."),
         (epochs, batches) => format!("run holds the network after {batches} batches of epoch {}.", epochs + 1),
@@ -107,7 +107,7 @@ fn ctrl_c_in_the_middle_of_the_first_epoch_saves_it() {
     running.interrupt();
     let ended = running.end().expect(130, &["interrupted in epoch 1; ", "mnist-wgpu train --resume run"]);
     assert_eq!(ended.stdout, "");
-    let position = checkpoint::load(&folder.path().join("run/last.safetensors")).unwrap().resume.unwrap().position;
+    let position = load_network(&folder.path().join("run/last.safetensors")).unwrap().position.unwrap();
     assert_eq!(position.epochs, 0);
     assert!(position.batches < 1856, "{position:?}");
 }

@@ -3,7 +3,7 @@
 
 use crate::harness::{self, program};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
-use mnist_wgpu::data::{self, COLS, PIXELS, ROWS, Sources};
+use mnist_wgpu::sources::{Named, Sources, load};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -153,16 +153,16 @@ fn the_network_may_be_named_first() {
 /// The first thousand test images of MNIST, as files; then the same black on white, three times as large, off-centre.
 #[test]
 fn mnist_survives_the_way_through_files() {
-    let sources = Sources::from_environment(None);
-    if sources.mnist_dir.is_none() {
+    let Some(path) = std::env::var_os("MNIST_DIR").filter(|path| !path.is_empty()) else {
         println!("NOT RUN: needs the real files; set MNIST_DIR to a folder with them");
         return;
-    }
-    let data = data::load(&sources, &mut |_| ()).unwrap();
+    };
+    let folder = Some(Named { by: "MNIST_DIR".into(), path: path.into() });
+    let data = load(&Sources { folder, ..Sources::default() }, &mut |_| ()).unwrap().dataset;
     let (plain, redrawn) = (tempdir().unwrap(), tempdir().unwrap());
-    for (index, (pixels, label)) in data.test.pixels.chunks_exact(PIXELS).zip(&data.test.labels).take(1000).enumerate() {
+    for (index, (pixels, label)) in data.test.pixels.chunks_exact(28 * 28).zip(&data.test.labels).take(1000).enumerate() {
         let name = format!("{label}-{index}.png");
-        let image = GrayImage::from_raw(COLS as u32, ROWS as u32, pixels.to_vec()).unwrap();
+        let image = GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
         assert_eq!(mnist_wgpu::image::digit_of(&image.clone().into()).unwrap(), pixels, "{name}");
         image.save(plain.path().join(&name)).unwrap();
         let mut page = GrayImage::new(150, 120);

@@ -1,7 +1,7 @@
 //! `train --resume`: an interrupted run goes on to the very bits that an uninterrupted one reaches.
 
 use crate::harness::*;
-use mnist_wgpu::checkpoint;
+use mnist_wgpu::run::load_network;
 use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
@@ -57,7 +57,7 @@ fn a_run_interrupted_in_the_middle_of_an_epoch_goes_on_to_the_same_bits() {
     std::thread::sleep(std::time::Duration::from_millis(40));
     running.interrupt();
     running.end().expect(130, &["Stopping", "train --resume parts"]);
-    let position = checkpoint::load(&folder.path().join("parts/last.safetensors")).unwrap().resume.unwrap().position;
+    let position = load_network(&folder.path().join("parts/last.safetensors")).unwrap().position.unwrap();
     assert!(position.epochs == 0 && (1..30).contains(&position.batches), "not in the middle: {position:?}");
     let resumed = run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &[]);
     assert!(!resumed.stderr.contains("another device"), "{}", resumed.stderr);
@@ -72,13 +72,13 @@ fn a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_bits() {
     let mut running = Running::start(folder.path(), &[&short("2", "parts")[..], &["--checkpoint-every", "7"]].concat());
     running.wait_for("Run: parts");
     let last = folder.path().join("parts/last.safetensors");
-    let saved = || checkpoint::load(&last).ok().and_then(|checkpoint| checkpoint.resume);
+    let saved = || load_network(&last).ok().and_then(|checkpoint| checkpoint.position);
     while saved().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     running.child.kill().unwrap();
     running.child.wait().unwrap();
-    let position = saved().unwrap().position;
+    let position = saved().unwrap();
     assert_eq!((position.epochs as usize * 30 + position.batches) % 7, 0, "{position:?}");
     assert!(position.epochs == 0 && position.batches > 0, "it was killed too late: {position:?}");
     run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &["batches of epoch 1"]);

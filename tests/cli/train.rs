@@ -1,7 +1,7 @@
 //! `train`: what it prints, what it makes, and what it refuses.
 
 use crate::harness::*;
-use mnist_wgpu::checkpoint;
+use mnist_wgpu::run::load_network;
 use std::fs;
 use tempfile::tempdir;
 
@@ -90,13 +90,13 @@ fn synthetic_digits_are_announced_before_and_after() {
         assert!(before.contains(part) && after.contains(part), "{part:?} is not said twice: {stderr}");
     }
     assert!(before.contains("--data-dir") && before.contains("MNIST_DIR"), "{before}");
-    assert_eq!(checkpoint::load(&path.join("model.safetensors")).unwrap().info.unwrap().dataset, "synthetic");
+    assert_eq!(load_network(&path.join("model.safetensors")).unwrap().info.unwrap().dataset, "synthetic");
 }
 
 #[test]
 fn the_saved_network_knows_how_it_was_trained() {
     let (path, _) = trained();
-    let info = checkpoint::load(&path.join("model.safetensors")).unwrap().info.unwrap();
+    let info = load_network(&path.join("model.safetensors")).unwrap().info.unwrap();
     assert_eq!((info.epoch, info.seed, info.val_fraction, info.input), (2, 0, 0.95, [1, 28, 28]));
     assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
 }
@@ -108,7 +108,7 @@ fn the_same_seed_trains_the_same_network_and_another_seed_another() {
         let arguments =
             ["train", "--device", "cpu", "--epochs", "1", "--val-fraction", "0.99", "--seed", seed, "--out", out];
         let ended = run(program(folder.path()).args(arguments)).expect(0, &[]);
-        (checkpoint::load(&folder.path().join(out).join("model.safetensors")).unwrap().parameters, ended.stdout)
+        (load_network(&folder.path().join(out).join("model.safetensors")).unwrap().state, ended.stdout)
     };
     let (one, again, other) = (train("5", "one"), train("5", "again"), train("6", "other"));
     assert!(one == again, "{} {}", one.1, again.1);

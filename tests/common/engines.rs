@@ -1,17 +1,19 @@
 //! Both engines behind one type, so that a test body is written once and run on every device.
 
-use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{Dataset, Images, Origin};
-use mnist_wgpu::engine::{Engine, Set, Settings, State, Work};
-use mnist_wgpu::gpu::{Context, GpuEngine, GpuError, drive};
+use mnist_wgpu::data::{Dataset, Images, digits};
+use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Set, Settings, Work};
+use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::metrics::BatchMetrics;
 use mnist_wgpu::model::Model;
+use mnist_wgpu::state::State;
 use std::ops::Range;
 
 /// An engine of either path.
 pub struct Any<'a> {
     /// Which device, for failures.
     pub name: String,
+    /// What [`Any::train`] trains at.
+    pub learning_rate: f32,
     batch_size: usize,
     engine: Path<'a>,
 }
@@ -34,20 +36,20 @@ macro_rules! either {
 
 impl<'a> Any<'a> {
     pub fn cpu(model: &Model, data: &'a Dataset, settings: Settings) -> Self {
-        let engine = Path::Cpu(CpuEngine::new(model, data, settings));
-        Self { name: format!("CPU, fuse {}", settings.fuse), batch_size: settings.batch_size, engine }
+        let engine = Path::Cpu(CpuEngine::new(model, data, settings).expect("the engine is made"));
+        let (name, batch_size) = (format!("CPU, fuse {}", settings.fuse), settings.batch_size);
+        Self { name, learning_rate: 0.01, batch_size, engine }
     }
 
     pub fn gpu(context: &'a Context, model: &Model, data: &Dataset, settings: Settings) -> Self {
         let engine = GpuEngine::new(context, model, data, settings).expect("the engine is made");
         let name = format!("{}, {:?}, fuse {}", context.info.name, context.options, settings.fuse);
-        Self { name, batch_size: settings.batch_size, engine: Path::Gpu(context, engine) }
+        Self { name, learning_rate: 0.01, batch_size: settings.batch_size, engine: Path::Gpu(context, engine) }
     }
 
     /// Starts a run: `parameters`, no momentum.
     pub fn start(&mut self, parameters: &[f32]) {
-        let state = State { parameters: parameters.to_vec(), velocity: vec![0.0; parameters.len()] };
-        self.set_state(&state).expect("the state is set");
+        self.set_state(&State::from(parameters.to_vec())).expect("the state is set");
     }
 
     /// Waits for a future of this engine, as the command line does.
@@ -80,18 +82,27 @@ impl<'a> Any<'a> {
 
     /// Trains on all full batches of the training images `order`, `per_submit` at a time.
     pub fn train(&mut self, order: &[u32], first_step: u32, per_submit: usize) -> Vec<BatchMetrics> {
-        self.begin(Set::Train, Work::Train, order, first_step).expect("training begins");
+        let learning_rate = self.learning_rate;
+        self.begin(&Pass::train(order, first_step, &|_| learning_rate)).expect("training begins");
         self.run(0..Work::Train.batches(order.len(), self.batch_size), per_submit)
     }
 
     /// The metrics of the images `order` of `set`.
     pub fn evaluate(&mut self, set: Set, order: &[u32]) -> Vec<BatchMetrics> {
-        self.begin(set, Work::Evaluate, order, 0).expect("the evaluation begins");
+        self.begin(&Pass::evaluate(set, order)).expect("the evaluation begins");
         self.run(0..Work::Evaluate.batches(order.len(), self.batch_size), 3)
     }
 
     pub fn now(&mut self) -> State {
         self.wait(Self::state).expect("the state arrives")
+    }
+
+    /// The layers that each stage stands for.
+    pub fn stages(&self) -> Vec<Range<usize>> {
+        match &self.engine {
+            Path::Cpu(engine) => engine.stages(),
+            Path::Gpu(_, engine) => engine.stages(),
+        }
     }
 
     /// What stage `stage` put out for the last batch.
@@ -114,11 +125,11 @@ impl<'a> Any<'a> {
 }
 
 impl Engine for Any<'_> {
-    fn begin(&mut self, set: Set, work: Work, order: &[u32], first_step: u32) -> Result<(), GpuError> {
-        either!(self, engine => engine.begin(set, work, order, first_step))
+    fn begin(&mut self, pass: &Pass) -> Result<(), EngineError> {
+        either!(self, engine => engine.begin(pass))
     }
 
-    fn submit(&mut self, batches: Range<usize>) -> Result<(), GpuError> {
+    fn submit(&mut self, batches: Range<usize>) -> Result<(), EngineError> {
         either!(self, engine => engine.submit(batches))
     }
 
@@ -129,26 +140,26 @@ impl Engine for Any<'_> {
         }
     }
 
-    async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, GpuError> {
+    async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, EngineError> {
         either!(self, engine => engine.collect().await)
     }
 
-    async fn logits(&mut self) -> Result<Vec<f32>, GpuError> {
+    async fn logits(&mut self) -> Result<Vec<f32>, EngineError> {
         either!(self, engine => engine.logits().await)
     }
 
-    async fn state(&mut self) -> Result<State, GpuError> {
+    async fn state(&mut self) -> Result<State, EngineError> {
         either!(self, engine => engine.state().await)
     }
 
-    fn set_state(&mut self, state: &State) -> Result<(), GpuError> {
+    fn set_state(&mut self, state: &State) -> Result<(), EngineError> {
         either!(self, engine => engine.set_state(state))
     }
 }
 
 /// A data set of the test's own images.
 pub fn dataset(train: Images, test: Images) -> Dataset {
-    Dataset { name: "custom".into(), origin: Origin::Synthetic { reason: "made by a test".into() }, train, test }
+    Dataset { shape: [1, 28, 28], classes: digits(), train, test }
 }
 
 /// The images `which` of `images`.

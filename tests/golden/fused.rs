@@ -8,7 +8,7 @@ use crate::ops::{Gpu, with_gpus};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
 use mnist_wgpu::ops::conv2d_relu_maxpool2d::{self as fused, Conv2dReluMaxPool2d};
 use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
-use mnist_wgpu::ops::{BackwardTensors, ForwardTensors, Op, relu};
+use mnist_wgpu::ops::{BackwardTensors, ForwardTensors, OnGpu, Op, relu};
 
 /// Whole numbers from -`most` to `most`.
 fn draw(stream: u32, len: usize, most: u32) -> Vec<f32> {

@@ -3,12 +3,14 @@
 use crate::Golden;
 use crate::common::engines::{Any, dataset, pick};
 use crate::common::{BOTH, EPS, contexts, f64s, hash, uniform};
-use mnist_wgpu::data::{CLASSES, Dataset, Images, PIXELS};
+use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::engine::{Set, Settings};
-use mnist_wgpu::model::Model;
+use mnist_wgpu::model::{Model, Parameter};
+use mnist_wgpu::ops::Init;
 
 const STEPS: usize = 10;
 const BATCH: usize = 8;
+const PIXELS: usize = 28 * 28;
 /// make.py's `SEED`, which keys the masks.
 const SEED: u64 = 0x98_0000_0098;
 
@@ -61,16 +63,21 @@ fn images() -> Images {
             let (row, column, h) = (i % PIXELS / 28, i % 28, draw(100 + step, i));
             if (row < 6 && column < 6) || h & 3 == 0 { 0 } else { (h >> 24) as u8 }
         }));
-        images.labels.extend((0..BATCH).map(|i| (draw(200 + step, i) % 10) as u8));
+        images.labels.extend((0..BATCH).map(|i| (draw(200 + step, i) % 10) as u16));
     }
     images
+}
+
+fn fan_in(parameter: &Parameter) -> usize {
+    let Init::Uniform { fan_in } = parameter.init else { panic!("{} is drawn", parameter.name) };
+    fan_in
 }
 
 /// make.py's `default_net`: parameter t is drawn from stream t.
 fn parameters(model: &Model) -> Vec<f32> {
     let mut arena = vec![0.0; model.arena_len()];
     for (t, parameter) in model.parameters().iter().enumerate() {
-        let bound = (1.0 / (parameter.fan_in as f64).sqrt()) as f32;
+        let bound = (1.0 / (fan_in(parameter) as f64).sqrt()) as f32;
         for (i, value) in arena[parameter.range.clone()].iter_mut().enumerate() {
             *value = (2.0 * uniform(t as u32, i as u32) - 1.0) * bound;
         }
@@ -95,7 +102,7 @@ fn check_parameter(what: &str, golden: &Golden, key: &str, got: &[f32]) {
 }
 
 /// Ten steps of `engine`, everything it computed in the first, and an evaluation before the first.
-fn check_engine(engine: &mut Any, model: &Model, settings: Settings, golden: &Golden, plain: &Golden, data: &Dataset) {
+fn check_engine(engine: &mut Any, model: &Model, golden: &Golden, plain: &Golden, data: &Dataset) {
     let what = engine.name.clone();
     engine.start(&parameters(model));
 
@@ -106,12 +113,13 @@ fn check_engine(engine: &mut Any, model: &Model, settings: Settings, golden: &Go
 
     let order = Vec::from_iter(0..data.train.len() as u32);
     let mut losses = engine.train(&order[..BATCH], 0, 1);
-    for (index, stage) in model.stages(settings.fuse, settings.seed).iter().enumerate() {
-        let layer = stage.layers.end - 1;
+    for (index, layers) in engine.stages().into_iter().enumerate() {
+        let layer = layers.end - 1;
+        let len = model.shapes()[layers.end].len();
         let want = golden.floats(&format!("act.{layer}"));
         let got = engine.output(index);
         let images = if [0, 1, 3, 4].contains(&layer) { 1 } else { BATCH };
-        assert_eq!((got.len(), want.len()), (BATCH * stage.op.output_len(), images * stage.op.output_len()), "act.{layer}");
+        assert_eq!((got.len(), want.len()), (BATCH * len, images * len), "act.{layer}");
         check(&format!("{what}, act.{layer}"), &f64s(&got[..want.len()]), &want);
     }
     let gradients = engine.gradients();
@@ -125,28 +133,25 @@ fn check_engine(engine: &mut Any, model: &Model, settings: Settings, golden: &Go
     check(&format!("{what}, loss"), &losses, &golden.floats("loss"));
     let state = engine.now();
     for p in model.parameters() {
-        check_parameter(&what, golden, &format!("param.{}", p.name), &state.parameters[p.range.clone()]);
+        check_parameter(&what, golden, &format!("param.{}", p.name), &state.parameters()[p.range.clone()]);
     }
 }
 
 /// The variant of the net that `name`.safetensors holds, on the engines that `each` makes.
-fn check_variant(name: &str, dropout: f32, each: impl Fn(&Model, &Dataset, Settings, &dyn Fn(Any, Settings))) {
+fn check_variant(name: &str, dropout: f32, each: impl Fn(&Model, &Dataset, Settings, &dyn Fn(Any))) {
     let (golden, plain) = (Golden::read(&format!("{name}.safetensors")), Golden::read("plain.safetensors"));
-    let model = Model::new([1, 28, 28], Model::classic_layers(dropout), CLASSES).expect("the default net");
-    assert_eq!(Vec::from_iter(model.parameters().iter().map(|p| p.fan_in)), [9, 9, 288, 288, 1600, 1600, 128, 128]);
+    let model = Model::classic([1, 28, 28], 10, dropout).expect("the default net");
+    assert_eq!(Vec::from_iter(model.parameters().iter().map(fan_in)), [9, 9, 288, 288, 1600, 1600, 128, 128]);
     let train = images();
     let data = dataset(train.clone(), pick(&train, 0..2 * BATCH + 3));
     let settings = Settings { batch_size: BATCH, seed: SEED, ..Settings::default() };
-    each(&model, &data, settings, &|mut engine, settings| {
-        check_engine(&mut engine, &model, settings, &golden, &plain, &data);
-    });
+    each(&model, &data, settings, &|mut engine| check_engine(&mut engine, &model, &golden, &plain, &data));
 }
 
 fn on_cpu(name: &str, dropout: f32) {
     check_variant(name, dropout, |model, data, settings, check| {
         for fuse in [true, false] {
-            let settings = Settings { fuse, ..settings };
-            check(Any::cpu(model, data, settings), settings);
+            check(Any::cpu(model, data, Settings { fuse, ..settings }));
         }
     });
 }
@@ -155,8 +160,7 @@ fn on_every_gpu(name: &str, dropout: f32) {
     let contexts = contexts(&BOTH);
     check_variant(name, dropout, |model, data, settings, check| {
         for (context, fuse) in contexts.iter().flat_map(|context| [(context, true), (context, false)]) {
-            let settings = Settings { fuse, ..settings };
-            check(Any::gpu(context, model, data, settings), settings);
+            check(Any::gpu(context, model, data, Settings { fuse, ..settings }));
         }
     });
 }

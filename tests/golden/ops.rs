@@ -3,14 +3,14 @@
 use crate::Golden;
 use crate::common::{BOTH, EPS, SENTINEL, close, contexts, f64s, magnitudes};
 use bytemuck::Pod;
-use mnist_wgpu::gpu::{Batch, Context, Planner, Tensor, drive, plan};
+use mnist_wgpu::gpu::{Context, Planner, Tensor, drive, plan};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
 use mnist_wgpu::ops::cross_entropy::{self, CrossEntropy};
 use mnist_wgpu::ops::linear::{self, Linear};
 use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
 use mnist_wgpu::ops::relu::{self, Relu};
 use mnist_wgpu::ops::sgd::{self, Sgd};
-use mnist_wgpu::ops::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, Op};
+use mnist_wgpu::ops::{BackwardSlices, BackwardTensors, Batch, ForwardSlices, ForwardTensors, LayerOp};
 
 /// A tensor that an op put out, what PyTorch has, and the bound: sums of `terms` terms, whose absolute values add up to
 /// `magnitude`. Stored golden numbers are themselves rounded once, which the constant of `close` leaves room for.
@@ -77,9 +77,9 @@ impl Case {
     }
 
     /// The op as training runs it on the CPU.
-    fn check_cpu(&self, op: &dyn Op) {
+    fn check_cpu(&self, op: &dyn LayerOp) {
         let params: Vec<&[f32]> = self.params.iter().map(Vec::as_slice).collect();
-        let mut saved = vec![u32::MAX; self.n * op.saved_len()];
+        let mut saved = vec![u32::MAX; self.n * op.saved_words()];
         let mut y = vec![SENTINEL; self.y.want.len()];
         op.forward(ForwardSlices { x: &self.x, params: &params, y: &mut y, saved: &mut saved, training: true, step: 0 });
         self.y.compare("CPU", &y);
@@ -100,10 +100,10 @@ impl Case {
     }
 
     /// The op as training runs it on a GPU.
-    fn check_gpu(&self, gpu: &Gpu, op: &dyn Op) {
+    fn check_gpu(&self, gpu: &Gpu, op: &dyn LayerOp) {
         let params: Vec<Tensor> = self.params.iter().map(|p| gpu.tensor(p)).collect();
         let (x, y) = (gpu.tensor(&self.x), gpu.unwritten(self.y.want.len()));
-        let saved = gpu.tensor(&vec![u32::MAX; self.n * op.saved_len()]);
+        let saved = gpu.tensor(&vec![u32::MAX; self.n * op.saved_words()]);
         let (d_y, d_x) = (gpu.tensor(&self.d_y), gpu.unwritten(self.x.len()));
         let d_params: Vec<Tensor> = self.params.iter().map(|p| gpu.unwritten(p.len())).collect();
         gpu.run(&self.name, |planner| {
@@ -154,9 +154,18 @@ impl<'a> Gpu<'a> {
     }
 
     pub fn run(&self, what: &str, plan: impl FnOnce(&mut Planner) -> Result<(), mnist_wgpu::gpu::GpuError>) {
+        self.run_batch(what, &Batch::default(), plan);
+    }
+
+    fn run_batch(
+        &self,
+        what: &str,
+        batch: &Batch,
+        plan: impl FnOnce(&mut Planner) -> Result<(), mnist_wgpu::gpu::GpuError>,
+    ) {
         let mut planner = Planner::new(self.context);
         plan(&mut planner).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
-        plan::run(self.context, &planner.steps, &Batch::default()).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
+        plan::run(self.context, &planner.steps, batch).unwrap_or_else(|e| panic!("{what}, {}: {e}", self.name));
     }
 }
 
@@ -340,9 +349,7 @@ fn sgd_meets_pytorch() {
             let &[len, nesterov] = sizes else { panic!("{name}: {sizes:?}") };
             let floats = |key: &str| golden.floats(&format!("{name}.{key}"));
             let (start, gradients, params, hyper) = (floats("param"), floats("grads"), floats("params"), floats("hyper"));
-            let op = Sgd { lr: hyper[0], momentum: hyper[1], nesterov: nesterov == 1 };
-            // Of absolute values, with the sign of the learning rate turned: the sum of all terms.
-            let added = Sgd { lr: -op.lr, ..op };
+            let (lr, op) = (hyper[0], Sgd { momentum: hyper[1], nesterov: nesterov == 1 });
             let (mut magnitude, mut magnitude_v) = (magnitudes(&start), zeros(len));
             let (mut p64, mut v64) = (f64s(&start), zeros(len));
             let (mut p32, mut v32) = (start.clone(), vec![0.0; len]);
@@ -351,16 +358,18 @@ fn sgd_meets_pytorch() {
             let arenas = |gpu: &Gpu| [whole(&start), whole(&vec![0.0; len])].map(|values| gpu.tensor(&values));
             let on_gpus: Vec<_> = gpus.iter().map(|gpu| (gpu, arenas(gpu))).collect();
             for (step, (gradient, want)) in gradients.chunks_exact(len).zip(params.chunks_exact(len)).enumerate() {
-                sgd::cpu::update(&added, &mut magnitude, &mut magnitude_v, &magnitudes(gradient));
+                // Of absolute values, with the sign of the learning rate turned: the sum of all terms.
+                sgd::cpu::update(&op, -lr, &mut magnitude, &mut magnitude_v, &magnitudes(gradient));
                 let name = format!("{name}, step {step}");
                 let terms = 2 * (step + 2); // products and additions, each of which rounds
                 let check = Check { name: name.clone(), want: f64s(want), magnitude: magnitude.clone(), terms };
-                sgd::cpu::update(&op, &mut p64, &mut v64, &f64s(gradient));
+                sgd::cpu::update(&op, lr, &mut p64, &mut v64, &f64s(gradient));
                 check.compare_f64(&p64);
-                sgd::cpu::update(&op, &mut p32, &mut v32, gradient);
+                sgd::cpu::update(&op, lr, &mut p32, &mut v32, gradient);
                 check.compare("CPU", &p32);
                 for (gpu, [p, v]) in &on_gpus {
-                    gpu.run(&name, |planner| op.plan(planner, p, v, &gpu.tensor(&whole(gradient))));
+                    let batch = Batch { learning_rate: lr, ..Batch::default() };
+                    gpu.run_batch(&name, &batch, |planner| op.plan(planner, p, v, &gpu.tensor(&whole(gradient))));
                     check.compare(&gpu.name, &gpu.read(p)[..len]);
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::common::hash;
 use crate::{demand, gpus};
-use mnist_wgpu::gpu::Batch;
+use mnist_wgpu::ops::Batch;
 use mnist_wgpu::ops::dropout::{self, Dropout};
 use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
 use mnist_wgpu::ops::relu::Relu;
@@ -101,7 +101,7 @@ fn gather_is_exact_for_every_byte_and_any_length_of_sample() {
     let gpus = gpus();
     for (n, len) in [(1_usize, 1), (2, 3), (5, 4), (3, 5), (7, 255), (2, 256), (3, 257), (67, 9), (32, 784)] {
         for (first, count) in [(0, n), (1, n), (37, n), (5, n.div_ceil(2)), (2, 1)] {
-            demand(check_gather(&gpus, n, len, Batch { first, count: count as u32, index: 9, step: 9 }));
+            demand(check_gather(&gpus, n, len, Batch { first, count: count as u32, index: 9, step: 9, learning_rate: 1.0 }));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What the loop promises of itself, held against an engine that only takes notes.
 
 use mnist_wgpu::data::{Split, epoch_order};
-use mnist_wgpu::engine::{Engine, Set, State, Work};
-use mnist_wgpu::gpu::GpuError;
+use mnist_wgpu::engine::{Engine, EngineError, Pass, Set, Work};
 use mnist_wgpu::metrics::BatchMetrics;
+use mnist_wgpu::state::State;
 use mnist_wgpu::train::{EpochReport, Observer, Options, Position, Progress, TrainError, evaluate, fit};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,13 +35,15 @@ struct Notes {
 }
 
 impl Engine for Notes {
-    fn begin(&mut self, set: Set, work: Work, order: &[u32], first_step: u32) -> Result<(), GpuError> {
+    fn begin(&mut self, pass: &Pass) -> Result<(), EngineError> {
         assert!(self.finished.is_empty(), "metrics of the last order are still in flight");
+        let &Pass { set, work, order, first_step, learning_rate } = pass;
+        assert_eq!(learning_rate(3), if work == Work::Train { OPTIONS.learning_rate } else { 0.0 });
         self.begun.push(Begun { set, work, order: order.to_vec(), first_step, batches: Vec::new() });
         Ok(())
     }
 
-    fn submit(&mut self, batches: Range<usize>) -> Result<(), GpuError> {
+    fn submit(&mut self, batches: Range<usize>) -> Result<(), EngineError> {
         let pass = self.begun.len() - 1;
         let begun = self.begun.last_mut().expect("begin comes before submit");
         assert!(!batches.is_empty() && batches.end <= begun.work.batches(begun.order.len(), BATCH), "{batches:?}");
@@ -65,19 +67,19 @@ impl Engine for Notes {
         self.finished.len()
     }
 
-    async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, GpuError> {
+    async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, EngineError> {
         Ok(self.finished.pop_front())
     }
 
-    async fn logits(&mut self) -> Result<Vec<f32>, GpuError> {
+    async fn logits(&mut self) -> Result<Vec<f32>, EngineError> {
         Ok(Vec::new()) // no test of the loop looks at them
     }
 
-    async fn state(&mut self) -> Result<State, GpuError> {
-        Ok(State { parameters: vec![self.begun.len() as f32], velocity: vec![-1.0] })
+    async fn state(&mut self) -> Result<State, EngineError> {
+        Ok(State::from(vec![self.begun.len() as f32]))
     }
 
-    fn set_state(&mut self, _: &State) -> Result<(), GpuError> {
+    fn set_state(&mut self, _: &State) -> Result<(), EngineError> {
         unreachable!("the loop trains what it is given")
     }
 }
@@ -117,7 +119,7 @@ fn parts() -> Split {
     Split { train: (0..103).collect(), val: (103..114).collect() }
 }
 
-const OPTIONS: Options = Options { batch_size: BATCH, epochs: 3, seed: 5, checkpoint_every: None };
+const OPTIONS: Options = Options { batch_size: BATCH, epochs: 3, seed: 5, learning_rate: 0.25, checkpoint_every: None };
 
 /// Trains with a clock on which every look takes `tick`.
 fn run(engine: &mut Notes, parts: &Split, watcher: &mut Watcher, tick: Duration) -> Result<(), TrainError> {
@@ -153,7 +155,7 @@ fn training_drops_the_remainder_and_validation_counts_every_image() {
         assert_eq!((report.train.loss(), report.train.accuracy()), (1.0, 1.0));
         // 104, 106, ... 112: 5 of 11.
         assert_eq!((report.val.loss(), report.val.accuracy()), (1.0, 5.0 / 11.0));
-        assert_eq!(state.parameters, [2.0 * epoch as f32], "the state after the epoch's validation");
+        assert_eq!(state.parameters(), [2.0 * epoch as f32], "the state after the epoch's validation");
     }
     assert_eq!(engine.begun.len(), 6, "training and validation in each epoch");
     for (epoch, passes) in (1u32..).zip(engine.begun.chunks_exact(2)) {
@@ -204,19 +206,24 @@ fn a_loss_that_is_not_finite_ends_training_and_names_epoch_and_batches() {
         // `begin` number 2 is the training of epoch 2.
         let (mut engine, mut watcher) = (Notes { fault: Some((2, batch, fault)), ..Notes::default() }, Watcher::default());
         let error = run(&mut engine, &parts(), &mut watcher, QUICK).expect_err("training has diverged");
-        let TrainError::Diverged { epoch, from, to } = error else { panic!("{error}") };
-        assert_eq!(epoch, 2);
+        let message = error.to_string();
+        let TrainError::Diverged { epoch, work, from, to } = error else { panic!("{error}") };
+        assert_eq!((epoch, work), (2, Work::Train));
         assert!((from..=to).contains(&(batch + 1)), "batch {} of 25 is not in {from} to {to}", batch + 1);
         let told = engine.begun[2].batches.iter().map(|batches| (batches.start + 1, batches.end));
         assert!(told.into_iter().any(|batches| batches == (from, to)), "{from} to {to} is one submit");
         assert!(to <= 25 && watcher.reports.len() == 1, "epoch 1 was reported, epoch 2 was not");
-        let message = TrainError::Diverged { epoch, from, to }.to_string();
-        assert!(message.contains("epoch 2") && message.contains(&format!("between batch {from} and {to}")), "{message}");
+        assert!(
+            message.starts_with("training diverged in epoch 2")
+                && message.contains(&format!("between batch {from} and {to}")),
+            "{message}"
+        );
     }
     // In a validation, too.
     let mut engine = Notes { fault: Some((1, 2, faults[0])), ..Notes::default() };
     let error = run(&mut engine, &parts(), &mut Watcher::default(), QUICK).expect_err("training has diverged");
-    assert!(matches!(error, TrainError::Diverged { epoch: 1, to: 3, .. }), "{error}");
+    assert!(matches!(error, TrainError::Diverged { epoch: 1, work: Work::Evaluate, to: 3, .. }), "{error}");
+    assert!(error.to_string().starts_with("validation shows that training has diverged in epoch 1"), "{error}");
 }
 
 #[test]

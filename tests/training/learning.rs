@@ -4,9 +4,9 @@ use crate::common::engines::Any;
 use crate::common::{BOTH, contexts};
 use crate::{digits, first, images, net};
 use mnist_wgpu::data::{Dataset, split};
-use mnist_wgpu::engine::{Set, Settings, State};
+use mnist_wgpu::engine::{Set, Settings};
 use mnist_wgpu::metrics::{BatchMetrics, Totals};
-use mnist_wgpu::ops::sgd::Sgd;
+use mnist_wgpu::state::State;
 use mnist_wgpu::train::{EpochReport, Observer, Options, Position, TrainError, fit};
 use std::error::Error;
 use std::time::Duration;
@@ -20,6 +20,7 @@ fn totals(metrics: &[BatchMetrics]) -> Totals {
 /// Without dropout, sixteen images are no match for 225,034 parameters.
 fn learns_one_batch_by_heart(engine: &mut Any) {
     engine.start(&net(0.0).init(1));
+    engine.learning_rate = 0.02; // more than the default, so that it takes fewer steps
     let batch = first(16);
     let mut losses = Vec::new();
     for step in 0..120 {
@@ -32,9 +33,8 @@ fn learns_one_batch_by_heart(engine: &mut Any) {
     assert!(after.loss() < 0.01 && after.accuracy() == 1.0, "{}: {after:?}, {losses:?}", engine.name);
 }
 
-/// More than the default, so that it takes fewer steps.
 fn by_heart() -> Settings {
-    Settings { batch_size: 16, sgd: Sgd { lr: 0.02, ..Sgd::default() }, ..Settings::default() }
+    Settings { batch_size: 16, ..Settings::default() }
 }
 
 #[test]
@@ -70,7 +70,8 @@ fn learns_digits(engine: &mut Any, data: &Dataset) {
     let untrained = totals(&engine.evaluate(Set::Test, &first(HELD_OUT)));
 
     let parts = split(data.train.len(), 0.1, settings.seed);
-    let options = Options { batch_size: settings.batch_size, epochs: EPOCHS, seed: settings.seed, checkpoint_every: None };
+    let Settings { batch_size, seed, .. } = settings;
+    let options = Options { batch_size, epochs: EPOCHS, seed, learning_rate: 0.01, checkpoint_every: None };
     let mut reports = Reports::default();
     engine
         .wait(async |engine| fit(engine, &parts, &options, &Position::default(), &|| Duration::ZERO, &mut reports).await)
@@ -138,21 +139,21 @@ fn a_nan_in_any_parameter_reaches_the_loss_on_every_gpu() {
 fn diverges(engine: &mut Any) {
     engine.start(&net(0.5).init(0));
     let parts = split(images().train.len(), 0.1, 0);
-    let options = Options { batch_size: 32, epochs: 1, seed: 0, checkpoint_every: None };
+    let options = Options { batch_size: 32, epochs: 1, seed: 0, learning_rate: 1e6, checkpoint_every: None };
     let mut reports = Reports::default();
     let result = engine
         .wait(async |engine| fit(engine, &parts, &options, &Position::default(), &|| Duration::ZERO, &mut reports).await);
     assert!(matches!(result, Err(TrainError::Diverged { epoch: 1, .. })), "{}: {result:?}", engine.name);
 }
 
-fn too_fast(fuse: bool) -> Settings {
-    Settings { sgd: Sgd { lr: 1e6, ..Sgd::default() }, fuse, ..Settings::default() }
+fn fused(fuse: bool) -> Settings {
+    Settings { fuse, ..Settings::default() }
 }
 
 #[test]
 fn a_run_that_diverges_ends_as_diverged_on_the_cpu() {
     for fuse in [true, false] {
-        diverges(&mut Any::cpu(&net(0.5), images(), too_fast(fuse)));
+        diverges(&mut Any::cpu(&net(0.5), images(), fused(fuse)));
     }
 }
 
@@ -160,7 +161,7 @@ fn a_run_that_diverges_ends_as_diverged_on_the_cpu() {
 fn a_run_that_diverges_ends_as_diverged_on_every_gpu() {
     for context in &contexts(&BOTH) {
         for fuse in [true, false] {
-            diverges(&mut Any::gpu(context, &net(0.5), images(), too_fast(fuse)));
+            diverges(&mut Any::gpu(context, &net(0.5), images(), fused(fuse)));
         }
     }
 }

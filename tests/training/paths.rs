@@ -38,7 +38,7 @@ fn run(mut engine: Any, parameters: &[f32], steps: usize) -> Run {
     let metrics = engine.train(&first(steps * batch_size), 0, 10);
     let losses = metrics.iter().map(|batch| f64::from(batch.loss_sum) / batch_size as f64).collect();
     let correct = metrics.iter().map(|batch| batch.correct).collect();
-    Run { losses, correct, parameters: engine.now().parameters, name: engine.name }
+    Run { losses, correct, parameters: engine.now().parameters().to_vec(), name: engine.name }
 }
 
 /// The largest difference of two arenas; NaN if there is one.

@@ -4,8 +4,9 @@ use crate::common::engines::{Any, bits};
 use crate::common::{BOTH, EPS, contexts};
 use crate::{first, images, net};
 use mnist_wgpu::data::epoch_order;
-use mnist_wgpu::engine::{Engine, Set, Settings, State};
+use mnist_wgpu::engine::{Engine, Pass, Set, Settings};
 use mnist_wgpu::metrics::BatchMetrics;
+use mnist_wgpu::state::{Role, State};
 
 /// Not a multiple of the samples that a task of the CPU path takes, nor of a workgroup.
 const BATCH: usize = 10;
@@ -21,7 +22,8 @@ struct Trace {
 
 fn trace(metrics: &[BatchMetrics], state: &State) -> Trace {
     let losses = metrics.iter().map(|batch| (batch.loss_sum.to_bits(), batch.correct)).collect();
-    Trace { losses, parameters: bits(&state.parameters), velocity: bits(&state.velocity) }
+    let velocity = state.get(Role::Slot("velocity")).expect("SGD keeps it");
+    Trace { losses, parameters: bits(state.parameters()), velocity: bits(velocity) }
 }
 
 /// Initialises, shuffles and trains from `seed`, dropout and all.
@@ -104,6 +106,37 @@ fn batches_per_submit_do_not_change_a_bit() {
     };
     check(Any::cpu(&model, images(), settings(7)));
     contexts(&BOTH[1..]).iter().for_each(|context| check(Any::gpu(context, &model, images(), settings(7))));
+}
+
+/// Two steps of a pass, each at a rate of its own, are what two passes of a step each are at these rates.
+fn each_batch_brings_its_rate(mut engine: Any) {
+    let order = first(2 * BATCH);
+    let rate = |batch: usize| [0.5, 0.03125][batch];
+    engine.start(&net(0.5).init(7));
+    engine.begin(&Pass::train(&order, 0, &rate)).expect("training begins");
+    let metrics = engine.run(0..2, 2);
+    let together = trace(&metrics, &engine.now());
+
+    engine.start(&net(0.5).init(7));
+    let mut metrics = Vec::new();
+    for batch in 0..2 {
+        engine.learning_rate = rate(batch);
+        metrics.extend(engine.train(&order[batch * BATCH..][..BATCH], batch as u32, 1));
+    }
+    let apart = trace(&metrics, &engine.now());
+    assert_same(&engine.name, &together, &apart);
+    engine.start(&net(0.5).init(7));
+    let metrics = engine.train(&order, 0, 2);
+    assert_ne!(trace(&metrics, &engine.now()), together, "{}: the rate changes nothing", engine.name);
+}
+
+#[test]
+fn the_learning_rate_comes_with_each_batch() {
+    let model = net(0.5);
+    each_batch_brings_its_rate(Any::cpu(&model, images(), settings(7)));
+    for context in &contexts(&BOTH[1..]) {
+        each_batch_brings_its_rate(Any::gpu(context, &model, images(), settings(7)));
+    }
 }
 
 /// Training goes on from a state that was read and set again, on another engine, as if it had not stopped: what a

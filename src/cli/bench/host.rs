@@ -2,9 +2,10 @@
 
 use super::measure::{begin, digits, model};
 use super::report::{Batching, Host, Spread};
-use crate::cli::{Failure, watch};
-use mnist_wgpu::engine::{Engine, Settings};
-use mnist_wgpu::gpu::{Adapters, GpuEngine, Options, drive};
+use crate::cli::Failure;
+use crate::cli::clock::clock;
+use mnist_wgpu::engine::{Engine, GpuEngine, Settings};
+use mnist_wgpu::gpu::{Adapters, Options, drive};
 use std::time::Duration;
 
 /// Steps per submit that are tried; training takes at most the last.
@@ -26,11 +27,11 @@ pub fn measure() -> Result<Host, Failure> {
     let mut batchings = Vec::new();
     for steps in BATCHINGS {
         let mut us = Vec::new();
-        let begun = watch::clock();
-        while us.len() < 100 || watch::clock() - begun < LENGTH {
-            let from = watch::clock();
+        let begun = clock();
+        while us.len() < 100 || clock() - begun < LENGTH {
+            let from = clock();
             engine.submit(0..steps)?;
-            us.push((watch::clock() - from).as_secs_f64() * 1e6 / steps as f64);
+            us.push((clock() - from).as_secs_f64() * 1e6 / steps as f64);
             drive::block_on(&context, engine.collect())?;
         }
         batchings.push(Batching { steps_per_submit: steps, microseconds_per_step: Spread::of(us) });

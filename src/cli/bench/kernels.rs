@@ -1,8 +1,9 @@
 //! The time of each dispatch of a training step, as figures and as a trace.
 
 use super::report::{Kernel, Kernels, Measured, Spread};
-use crate::cli::watch;
-use mnist_wgpu::gpu::{Context, GpuEngine, GpuError, drive, peak};
+use crate::cli::clock::clock;
+use mnist_wgpu::engine::GpuEngine;
+use mnist_wgpu::gpu::{Context, GpuError, drive, peak};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub fn measure(context: &Context, engine: &mut GpuEngine) -> Result<Option<Kerne
     let total: f64 = dispatches.iter().map(|kernel| kernel.ms).sum();
     dispatches.iter_mut().for_each(|kernel| kernel.share = kernel.ms / total);
 
-    let peak_gflops_per_second = drive::block_on(context, peak::measure(context, watch::clock))?;
+    let peak_gflops_per_second = drive::block_on(context, peak::measure(context, clock))?;
     let convolutions: Vec<_> = dispatches.iter().filter(|kernel| kernel.name.starts_with("conv2d")).collect();
     let flops = convolutions.iter().map(|kernel| kernel.flops).sum();
     let ms = convolutions.iter().map(|kernel| kernel.ms).sum();

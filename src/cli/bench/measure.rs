@@ -2,15 +2,16 @@
 
 use super::kernels;
 use super::report::{Device, Measured, Spread};
-use crate::cli::{Failure, device, watch};
+use crate::cli::clock::clock;
+use crate::cli::{Failure, device};
 use device::DeviceChoice;
-use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{CLASSES, COLS, Dataset, Images, Origin, ROWS, synthetic};
-use mnist_wgpu::engine::{Engine, Set, Settings, State, Work};
+use mnist_wgpu::data::{Dataset, Images, synthetic};
+use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Settings};
 use mnist_wgpu::gpu::context::kind;
-use mnist_wgpu::gpu::{Context, GpuEngine, GpuError, drive};
+use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::model::Model;
 use mnist_wgpu::ops::lanes;
+use mnist_wgpu::state::State;
 use std::time::Duration;
 
 /// As many as MNIST has, so that uploads and memory are those of a real run.
@@ -24,22 +25,22 @@ const STEPS: usize = 32;
 
 /// The classic network, with dropout.
 pub fn model() -> Result<Model, Failure> {
-    Ok(Model::new([1, ROWS, COLS], Model::classic_layers(0.5), CLASSES)?)
+    Ok(Model::classic([1, 28, 28], 10, 0.5)?)
 }
 
 /// `images` training images.
 pub fn digits(images: usize) -> Dataset {
-    let (mut train, test) = synthetic(DRAWN, 1, 0);
-    let repeat = |bytes: &[u8], len| bytes.iter().copied().cycle().take(len).collect();
-    train = Images { pixels: repeat(&train.pixels, images * ROWS * COLS), labels: repeat(&train.labels, images) };
-    Dataset { name: "synthetic".into(), origin: Origin::Synthetic { reason: "a benchmark".into() }, train, test }
+    let data = synthetic(DRAWN, 1, 0);
+    let pixels = data.train.pixels.iter().copied().cycle().take(images * data.shape.iter().product::<usize>());
+    let labels = data.train.labels.iter().copied().cycle().take(images);
+    Dataset { train: Images { pixels: pixels.collect(), labels: labels.collect() }, ..data }
 }
 
 /// Gives `engine` a network and all images, in order.
-pub fn begin<E: Engine>(engine: &mut E, model: &Model, images: usize) -> Result<(), GpuError> {
-    engine.set_state(&State { parameters: model.init(0), velocity: vec![0.0; model.arena_len()] })?;
+pub fn begin<E: Engine>(engine: &mut E, model: &Model, images: usize) -> Result<(), EngineError> {
+    engine.set_state(&State::new(model, 0))?;
     let order: Vec<u32> = (0..images as u32).collect();
-    engine.begin(Set::Train, Work::Train, &order, 0)
+    engine.begin(&Pass::train(&order, 0, &|_| 0.01))
 }
 
 /// Trains for `length` on the device that `asked` means, and then, if `time_kernels`, step by step for the time of each dispatch.
@@ -48,7 +49,7 @@ pub fn run(asked: &DeviceChoice, batch_size: u32, length: Duration, time_kernels
     let settings = Settings { batch_size: batch_size as usize, ..Settings::default() };
     let data = digits(IMAGES);
 
-    let start = watch::clock();
+    let start = clock();
     let context = device::find(asked)?.open()?;
     let (mut timed, dispatches, kernels);
     match &context {
@@ -60,7 +61,7 @@ pub fn run(asked: &DeviceChoice, batch_size: u32, length: Duration, time_kernels
             kernels = if time_kernels { kernels::measure(context, &mut engine)? } else { None };
         }
         None => {
-            let mut engine = CpuEngine::new(&model, &data, settings);
+            let mut engine = CpuEngine::new(&model, &data, settings)?;
             timed = pollster::block_on(train(&mut engine, &model, settings, start, length))?;
             timed.peak_memory = peak_memory();
             (dispatches, kernels) = (None, None);
@@ -96,31 +97,31 @@ async fn train<E: Engine>(
     settings: Settings,
     start: Duration,
     length: Duration,
-) -> Result<Timed, GpuError> {
+) -> Result<Timed, EngineError> {
     begin(engine, model, IMAGES)?;
     engine.submit(0..1)?;
     engine.collect().await?;
-    let first_step = watch::clock() - start;
+    let first_step = clock() - start;
 
     // The second step is the first that compiles nothing.
-    let from = watch::clock();
+    let from = clock();
     engine.submit(1..2)?;
     engine.collect().await?;
-    let step = (watch::clock() - from).as_secs_f64();
+    let step = (clock() - from).as_secs_f64();
     let most = STEPS.min(IMAGES / settings.batch_size);
     let steps = ((SUBMIT.as_secs_f64() / step) as usize).clamp(1, most);
 
     // One submit is always queued while another is waited for, as in training: the device never runs dry.
     let mut ms = Vec::new();
-    let begun = watch::clock();
+    let begun = clock();
     engine.submit(0..steps)?;
     engine.submit(0..steps)?;
     engine.collect().await?;
-    let mut from = watch::clock();
-    while ms.len() < 3 || watch::clock() - begun < length {
+    let mut from = clock();
+    while ms.len() < 3 || clock() - begun < length {
         engine.submit(0..steps)?;
         engine.collect().await?;
-        let now = watch::clock();
+        let now = clock();
         ms.push((now - from).as_secs_f64() * 1e3 / steps as f64);
         from = now;
     }

@@ -6,17 +6,18 @@ mod session;
 use super::dataset::{load, load_again};
 use super::device::{self, DeviceArguments};
 use super::output::note;
-use super::watch::{self, WatchArguments};
-use super::{Failure, tell, values, version};
-use mnist_wgpu::checkpoint::{self, Checkpoint, CheckpointError};
-use mnist_wgpu::cpu::CpuEngine;
-use mnist_wgpu::data::{CLASSES, COLS, Dataset, Origin, ROWS, split};
-use mnist_wgpu::engine::{Settings, State, Work};
-use mnist_wgpu::gpu::{Context, GpuEngine, drive};
+use super::watch::WatchArguments;
+use super::{Failure, interrupt, tell, values, version};
+use mnist_wgpu::checkpoint::Checkpoint;
+use mnist_wgpu::data::{Dataset, split};
+use mnist_wgpu::engine::{CpuEngine, GpuEngine, Settings, Work};
+use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::history;
 use mnist_wgpu::model::Model;
-use mnist_wgpu::ops::sgd::Sgd;
+use mnist_wgpu::ops::{optimizer::Optimizer, sgd::Sgd};
 use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
+use mnist_wgpu::sources::{Found, Origin};
+use mnist_wgpu::state::State;
 use mnist_wgpu::train::Position;
 use session::{Options, Session};
 use std::path::{Path, PathBuf};
@@ -124,7 +125,6 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
         seed: arguments.seed,
         val_fraction: arguments.val_fraction,
     };
-    let model = model_of(&training)?;
     let run = match &arguments.out {
         Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => {
             return Err(Failure::Usage(format!(
@@ -133,48 +133,54 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
                 run::MODEL
             )));
         }
-        Some(folder) => Run::check(folder, arguments.force)?,
-        None => Run::check(&new_folder(), false)?,
-    };
-    watch::catch_interrupts()?;
+        Some(folder) => Run::check(folder, arguments.force),
+        None => Run::check(&new_folder(), false),
+    }
+    .map_err(advise)?;
+    interrupt::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
-    let data = load(arguments.data_dir.clone())?;
-    if watch::interrupted() {
+    let found = load(arguments.data_dir.clone())?;
+    if interrupt::interrupted() {
         return Err(Failure::Interrupted("interrupted; nothing was saved yet".into()));
     }
-    check_split(&data, &training)?;
+    let data = &found.dataset;
+    let model = model_of(data, &training)?;
+    check_split(data, &training)?;
 
     let device = device::describe(context.as_ref());
-    let config = Config { training, data: described(&data), device, program: program(), resumed: Vec::new() };
-    let parameters = model.init(config.training.seed);
-    let state = State { velocity: vec![0.0; parameters.len()], parameters };
+    let config = Config { training, data: described(&found), device, program: program(), resumed: Vec::new() };
+    let state = State::new(&model, config.training.seed);
     let settings = settings_of(&config.training);
     // An earlier run is not touched before the device is known to be able to train.
     let session = || {
-        run.create(&config, arguments.force)?;
+        run.create(&config, arguments.force).map_err(advise)?;
         if let Err(error) = run.point_latest() {
             tell(format_args!("Note: {error}")); // a convenience, not worth a run
         }
-        Session::new(run, config, &model, &data, Position::default(), &arguments.options())
+        Session::new(run, config, &model, &found, Position::default(), &arguments.options())
     };
-    on_device(context.as_ref(), (&model, &data, settings), session, &state)
+    on_device(context.as_ref(), (&model, data, settings), session, &state)
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let run = Run { folder: run::resolve(folder) };
     let mut config = run.config()?;
     let path = run.path(run::LAST);
-    let Checkpoint { model, parameters, resume, .. } = checkpoint::load(&path).map_err(|error| match error {
-        CheckpointError::Read { .. } => {
+    let last = run::load_network(&path).map_err(|error| match error {
+        RunError::ReadNetwork { .. } => {
             Failure::saying(format!("{error}; there is nothing to go on from: begin the run anew"))
         }
         error => Failure::from(error),
     })?;
-    let Some(checkpoint::Resume { velocity, position }) = resume else {
+    let classes = last.classes();
+    let Checkpoint { model, state, position, .. } = last;
+    let Some(position) = position else {
         let message = format!("{}: holds no optimizer's state, so that it is no checkpoint to go on from", path.display());
         return Err(Failure::saying(message));
     };
-    if model != model_of(&config.training)? {
+    if model.layers() != Model::classic_layers(config.data.classes, config.training.dropout as f32)
+        || model.shapes()[0].0 != config.data.shape
+    {
         return Err(RunError::Content {
             path: run.path(run::CONFIG),
             problem: format!("does not describe the network in {}", path.display()),
@@ -189,7 +195,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     }
     check_best(&run, &position)?;
 
-    watch::catch_interrupts()?;
+    interrupt::catch_interrupts()?;
     let context = device::open_again(&arguments.device, config.device_now())?;
     let now = Resumed { epochs: position.epochs, device: device::describe(context.as_ref()), program: program() };
     if now.device != *config.device_now() {
@@ -198,18 +204,18 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         tell("      The run was begun by another version of this program: it may not go on to the same bits.");
     }
     config.resumed.push(now);
-    let data = load_again(arguments.data_dir.clone(), &config.data)?;
-    if watch::interrupted() {
+    let found = load_again(arguments.data_dir.clone(), &config.data, &classes)?;
+    if interrupt::interrupted() {
         return Err(Failure::Interrupted("interrupted; the run is as it was".into()));
     }
-    check_split(&data, &config.training)?;
+    check_split(&found.dataset, &config.training)?;
 
     let settings = settings_of(&config.training);
     let session = || {
         run.write_config(&config)?;
-        Session::new(run, config, &model, &data, position, &arguments.options())
+        Session::new(run, config, &model, &found, position, &arguments.options())
     };
-    on_device(context.as_ref(), (&model, &data, settings), session, &State { parameters, velocity })
+    on_device(context.as_ref(), (&model, &found.dataset, settings), session, &state)
 }
 
 /// Checks, before the rest is trained, that the best network so far is where it was kept.
@@ -217,7 +223,7 @@ fn check_best(run: &Run, position: &Position) -> Result<(), Failure> {
     let rows = run.history(position.epochs)?;
     let Some(best) = history::best(&rows) else { return Ok(()) };
     let path = run.path(run::MODEL);
-    let kept = checkpoint::load(&path)?.info.map(|info| info.epoch);
+    let kept = run::load_network(&path)?.info.map(|info| info.epoch);
     // A run that was killed between two saves has the network of an epoch that it will do again.
     if kept == Some(best.epoch) || kept == Some(position.epochs + 1) {
         return Ok(());
@@ -239,18 +245,36 @@ fn on_device<'a>(
             let engine = GpuEngine::new(context, model, data, settings)?;
             drive::block_on(context, session()?.run(engine, state))
         }
-        None => pollster::block_on(session()?.run(CpuEngine::new(model, data, settings), state)),
+        None => pollster::block_on(session()?.run(CpuEngine::new(model, data, settings)?, state)),
     }
 }
 
-fn model_of(training: &run::Training) -> Result<Model, Failure> {
-    Ok(Model::new([1, ROWS, COLS], Model::classic_layers(training.dropout as f32), CLASSES)?)
+/// The classic network for the images and classes of `data`.
+fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
+    let [_, height, width] = data.shape;
+    Model::classic(data.shape, data.classes.len(), training.dropout as f32).map_err(|error| {
+        let message =
+            format!("the images, {height}x{width} pixels, are too small for the network: {error}; use larger ones");
+        Failure::saying(message)
+    })
+}
+
+/// What an option can do about a folder that cannot be used.
+fn advise(error: RunError) -> Failure {
+    let advice = match error {
+        RunError::Exists { .. } => "; give another `--out`, go on with it by `--resume`, or overwrite it with `--force`",
+        RunError::NotEmpty { .. } => "; give another `--out`, or write into it with `--force`",
+        RunError::Foreign { .. } => ", which `--force` would replace; give another `--out`",
+        RunError::File { .. } => "; give another `--out`",
+        _ => "",
+    };
+    Failure::saying(format!("{error}{advice}"))
 }
 
 fn settings_of(training: &run::Training) -> Settings {
     Settings {
         batch_size: training.batch_size as usize,
-        sgd: Sgd { lr: training.learning_rate as f32, momentum: training.momentum as f32, nesterov: training.nesterov },
+        optimizer: Optimizer::Sgd(Sgd { momentum: training.momentum as f32, nesterov: training.nesterov }),
         seed: training.seed,
         fuse: true,
     }
@@ -265,15 +289,16 @@ fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> 
     let batch_size = training.batch_size as usize;
     if Work::Train.batches(parts.train.len(), batch_size) == 0 {
         let error = mnist_wgpu::train::TrainError::TooFewImages { training: parts.train.len(), batch_size };
-        return Err(Failure::Usage(error.to_string()));
+        return Err(Failure::Usage(format!("{error}; use a smaller `--batch-size` or `--val-fraction`")));
     }
     Ok(())
 }
 
-fn described(data: &Dataset) -> run::Data {
+fn described(found: &Found) -> run::Data {
+    let data = &found.dataset;
     run::Data {
-        name: data.name.clone(),
-        folder: match &data.origin {
+        name: found.name.clone(),
+        folder: match &found.origin {
             Origin::Directory(folder) | Origin::Downloaded(folder) => {
                 Some(std::path::absolute(folder).unwrap_or(folder.clone()))
             }
@@ -281,6 +306,8 @@ fn described(data: &Dataset) -> run::Data {
         },
         training_images: data.train.len(),
         test_images: data.test.len(),
+        shape: data.shape,
+        classes: data.classes.len(),
         sha256: data.sha256(),
     }
 }

@@ -3,37 +3,40 @@
 use crate::cli::dataset::{NOT_MNIST, is_synthetic};
 use crate::cli::thousands;
 use mnist_wgpu::checkpoint::Checkpoint;
-use mnist_wgpu::data::{Dataset, PIXELS};
 use mnist_wgpu::evaluation::{Confusion, Judged, worst_mistakes};
 use mnist_wgpu::history::Row;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::report::{self, Filters, Material, ReportError, mistakes};
 use mnist_wgpu::run::{Config, Device, Run};
+use mnist_wgpu::sources::Found;
 
-/// Draws the pictures and writes the page into the run's folder. `network` is what `judged` the test images of `data`.
+/// Draws the pictures and writes the page into the run's folder. `network` is what `judged` the test images of `found`.
 pub fn write(
     run: &Run,
     config: &Config,
-    data: &Dataset,
+    found: &Found,
     history: &[Row],
     network: &Checkpoint,
     judged: &Judged,
 ) -> Result<(), ReportError> {
-    let image = |place: usize| std::array::from_fn(|pixel| data.test.pixels[place * PIXELS + pixel]);
-    let worst = worst_mistakes(&judged.logits, &data.test.labels, mistakes::MOST);
+    let data = &found.dataset;
+    let image = |place: usize| data.test.pixels[place * data.image_len()..][..data.image_len()].to_vec();
+    let worst = worst_mistakes(judged, &data.test.labels, mistakes::MOST);
     let worst: Vec<_> = worst.into_iter().map(|mistake| (mistake, image(mistake.place))).collect();
     let filters = network.model.parameters().first().and_then(|kernels| {
         let shape = kernels.shape.clone().try_into().ok()?;
-        Some(Filters { shape, weights: &network.parameters[kernels.range.clone()] })
+        Some(Filters { shape, weights: &network.state.parameters()[kernels.range.clone()] })
     });
     let material = Material {
         title: &run.name(),
-        warning: is_synthetic(data).then_some(NOT_MNIST),
+        warning: is_synthetic(found).then_some(NOT_MNIST),
         facts: &facts(config, &network.model),
         history,
         test_loss: judged.totals.loss(),
         test_accuracy: judged.totals.accuracy(),
-        confusion: &Confusion::of(&judged.logits, &data.test.labels),
+        classes: &data.classes,
+        confusion: &Confusion::of(judged, &data.test.labels),
+        shape: data.shape,
         mistakes: &worst,
         filters,
     };
@@ -61,6 +64,8 @@ fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
         ("Data set", data.name.clone()),
         ("Training and validation", images(data.training_images)),
         ("Test", images(data.test_images)),
+        ("One image", format!("{} pixels, {}", sized(data.shape), if data.shape[0] == 1 { "grey" } else { "colour" })),
+        ("Classes", thousands(data.classes)),
         ("SHA-256 of the data", data.sha256.clone()),
         ("Device", device(&config.device)),
         ("Program", format!("mnist-wgpu {}", program.version)),
@@ -71,4 +76,9 @@ fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
         ("Taken up again", format!("{when}, after epoch {after}, on {on}, by mnist-wgpu {}", resumed.program.version))
     }));
     facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+/// Rows and columns of an image.
+fn sized([_, height, width]: [usize; 3]) -> String {
+    format!("{height}x{width}")
 }

@@ -1,17 +1,20 @@
 //! A run under way: it trains, keeps what there is after each epoch, and in the end tests the best network.
 
 use super::report;
+use crate::cli::clock::clock;
 use crate::cli::dataset::{is_synthetic, warn_if_synthetic};
 use crate::cli::output::note;
 use crate::cli::watch::{self, Watch, WatchArguments};
-use crate::cli::{Failure, print, tell};
-use mnist_wgpu::checkpoint::{self, Checkpoint, Info, NORMALISATION};
-use mnist_wgpu::data::{COLS, Dataset, ROWS, split};
-use mnist_wgpu::engine::{Engine, Set, State, Work};
+use crate::cli::{Failure, interrupt, print, tell};
+use mnist_wgpu::checkpoint::{Checkpoint, Info, NORMALISATION};
+use mnist_wgpu::data::split;
+use mnist_wgpu::engine::{Engine, Set, Work};
 use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::model::Model;
 use mnist_wgpu::run::{self, Config, Run};
+use mnist_wgpu::sources::Found;
+use mnist_wgpu::state::State;
 use mnist_wgpu::tensorboard::{EventWriter, TensorBoardError};
 use mnist_wgpu::train::{self, EpochReport, Observer, Position, Progress, TrainError, fit};
 use std::error::Error;
@@ -30,7 +33,7 @@ pub struct Session<'a> {
     run: Run,
     config: Config,
     model: &'a Model,
-    data: &'a Dataset,
+    data: &'a Found,
     /// How far the last checkpoint is.
     position: Position,
     checkpoint_every: Option<usize>,
@@ -45,7 +48,7 @@ impl<'a> Session<'a> {
         run: Run,
         config: Config,
         model: &'a Model,
-        data: &'a Dataset,
+        data: &'a Found,
         position: Position,
         options: &Options,
     ) -> Result<Self, Failure> {
@@ -80,8 +83,14 @@ impl<'a> Session<'a> {
         let folder = self.run.folder.display().to_string();
         let training = self.training();
         let (batch_size, epochs) = (training.batch_size as usize, training.epochs);
-        let options = train::Options { batch_size, epochs, seed: training.seed, checkpoint_every: self.checkpoint_every };
-        let split = split(self.data.train.len(), training.val_fraction, training.seed);
+        let options = train::Options {
+            batch_size,
+            epochs,
+            seed: training.seed,
+            learning_rate: training.learning_rate as f32,
+            checkpoint_every: self.checkpoint_every,
+        };
+        let split = split(self.data.dataset.train.len(), training.val_fraction, training.seed);
         let start = self.position;
         match (start.epochs, start.batches) {
             (0, 0) => note(format_args!("Run: {folder}")),
@@ -89,11 +98,11 @@ impl<'a> Session<'a> {
             (epochs, batches) => note(format_args!("Run: {folder}, after {batches} batches of epoch {}", epochs + 1)),
         }
         engine.set_state(state)?;
-        let trained = fit(&mut engine, &split, &options, &start, &watch::clock, self).await;
+        let trained = fit(&mut engine, &split, &options, &start, &clock, self).await;
         self.watch.clear();
         trained.map_err(|error| self.explain(error))?;
 
-        let best = checkpoint::load(&self.run.path(run::MODEL))?;
+        let best = run::load_network(&self.run.path(run::MODEL))?;
         let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
         let reported = report::write(&self.run, &self.config, self.data, &self.rows, &best, &judged);
@@ -113,12 +122,11 @@ impl<'a> Session<'a> {
 
     /// Judges the test images by the network that the run keeps.
     async fn test<E: Engine>(&mut self, engine: &mut E, best: &Checkpoint) -> Result<Judged, Failure> {
-        let velocity = vec![0.0; best.parameters.len()];
-        engine.set_state(&State { parameters: best.parameters.clone(), velocity })?;
+        engine.set_state(&best.state)?;
         if let Some(best) = history::best(&self.rows).filter(|best| best.epoch < self.training().epochs) {
             note(format_args!("Epoch {} was the best by validation: its network is kept and tested.", best.epoch));
         }
-        let order: Vec<u32> = (0..self.data.test.len() as u32).collect();
+        let order: Vec<u32> = (0..self.data.dataset.test.len() as u32).collect();
         let judged = judge(engine, Set::Test, &order, self.training().batch_size as usize, self).await;
         self.watch.clear();
         judged.map_err(|error| self.explain(error))
@@ -143,9 +151,9 @@ impl<'a> Session<'a> {
         match error {
             TrainError::Interrupted { epoch: 0 } => Failure::Interrupted(format!("interrupted before the test; {kept}{on}")),
             TrainError::Interrupted { epoch } => Failure::Interrupted(format!("interrupted in epoch {epoch}; {kept}{on}")),
-            TrainError::TooFewImages { .. } => Failure::Usage(error.to_string()),
             TrainError::Diverged { epoch: 0, .. } => Failure::saying("the best network's outputs are not finite numbers"),
-            TrainError::Diverged { .. } => Failure::saying(format!("{error}; {kept}")), // to go on would end there again
+            // To go on would end there again.
+            TrainError::Diverged { .. } => Failure::saying(format!("{error} (`--lr`); {kept}")),
             error => Failure::saying(format!("{error}; {kept}{on}")),
         }
     }
@@ -160,8 +168,9 @@ impl<'a> Session<'a> {
 
     fn info(&self, epoch: u32) -> Info {
         Info {
-            input: [1, ROWS, COLS],
+            input: self.data.dataset.shape,
             layers: self.model.layers().to_vec(),
+            classes: self.data.dataset.classes.clone(),
             normalisation: NORMALISATION.into(),
             dataset: self.data.name.clone(),
             epoch,
@@ -174,7 +183,7 @@ impl<'a> Session<'a> {
     /// Saves what a resumed run goes on from.
     fn keep_last(&mut self, position: &Position, state: &State) -> Outcome {
         let (path, info) = (self.run.path(run::LAST), self.info(position.epochs));
-        checkpoint::save_state(&path, self.model, state, &info, position)?;
+        run::save_network(&path, self.model, state, &info, Some(position))?;
         self.position = *position;
         Ok(())
     }
@@ -186,7 +195,8 @@ impl<'a> Session<'a> {
         let kept = || -> Outcome {
             self.run.write_history(&self.rows)?;
             if best {
-                checkpoint::save(&self.run.path(run::MODEL), self.model, &state.parameters, &self.info(row.epoch))?;
+                let (path, info) = (self.run.path(run::MODEL), self.info(row.epoch));
+                run::save_network(&path, self.model, &state.network(), &info, None)?;
             }
             Ok(())
         };
@@ -232,7 +242,7 @@ impl Observer for Session<'_> {
     }
 
     fn stop(&self) -> bool {
-        watch::interrupted()
+        interrupt::interrupted()
     }
 }
 

@@ -3,17 +3,16 @@
 //! The training loop tells its progress about ten times a second. The dashboard draws and listens for keys then, and needs no
 //! thread of its own. What is printed meanwhile is kept, and appears when the terminal is given back.
 
-mod screen;
-
-use super::output::{self, StdoutError, release};
-use super::watch::{self, Run, clock};
+use super::screen::{Run, Screen};
+use crate::cli::clock::clock;
+use crate::cli::interrupt::{before_exit, interrupt, interrupted};
+use crate::cli::output::{self, StdoutError, release};
 use mnist_wgpu::history::Row;
 use mnist_wgpu::train::Progress;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
-use screen::Screen;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -47,6 +46,7 @@ impl Dashboard {
             DashboardError(error)
         })?;
         UP.store(true, Ordering::SeqCst);
+        before_exit(|| drop(give_back()));
         output::hold();
         let screen = Screen::new(run, output::colour());
         let mut dashboard = Self {
@@ -81,7 +81,7 @@ impl Dashboard {
 
     fn draw(&mut self) {
         self.drawn = Some(clock());
-        self.screen.stopping = watch::interrupted();
+        self.screen.stopping = interrupted();
         self.screen.messages = output::held_lines(3);
         // A terminal that has gone is no reason to stop training.
         let _ = self.terminal.draw(|frame| self.screen.draw(frame));
@@ -91,12 +91,12 @@ impl Dashboard {
     fn listen(&mut self) {
         #[cfg(unix)]
         if self.signals.asked_to_end() {
-            watch::interrupt();
+            interrupt();
         }
         while let Ok(true) = event::poll(Duration::ZERO) {
             match event::read() {
                 Ok(Event::Key(key)) if stops(&key) => {
-                    watch::interrupt();
+                    interrupt();
                     self.draw();
                 }
                 Ok(Event::Resize(..)) => self.draw(),
@@ -124,11 +124,7 @@ fn stops(key: &KeyEvent) -> bool {
         }
 }
 
-/// Gives the terminal back, if the dashboard has it: for whoever ends the program at once.
-pub fn restore() {
-    let _ = give_back();
-}
-
+/// Gives the terminal back, if the dashboard has it.
 fn give_back() -> Result<(), StdoutError> {
     if UP.swap(false, Ordering::SeqCst) {
         ratatui::restore();

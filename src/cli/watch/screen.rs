@@ -1,7 +1,7 @@
 //! What the dashboard shows, as a picture of its state: no terminal, no clock.
 
-use super::super::thousands;
-use super::super::watch::{Meter, Run, Speed, short};
+use super::meter::{Meter, Speed, short};
+use crate::cli::thousands;
 use mnist_wgpu::engine::Work;
 use mnist_wgpu::history::{Row, best};
 use mnist_wgpu::train::Progress;
@@ -15,6 +15,20 @@ use ratatui::widgets::{
 };
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// What is watched.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    pub name: String,
+    pub device: String,
+    pub dataset: String,
+    /// Whether the digits are drawn, so that figures are not MNIST's.
+    pub synthetic: bool,
+    /// The last epoch to train.
+    pub epochs: u32,
+    /// Of the epochs that a resumed run had behind it.
+    pub history: Vec<Row>,
+}
 
 pub struct Screen {
     run: Run,

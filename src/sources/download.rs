@@ -1,18 +1,16 @@
 //! MNIST from the cache folder, downloading what it lacks.
 
+use super::Event;
+use super::folder::{Files, KINDS, Kind, read};
+use crate::data::idx::{Array, Fault};
+use crate::files;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
-
-use super::Event;
-use super::idx::{FILES, Fault, IdxFile};
-use super::staging::Staging;
-
 /// Folders on the web that hold the four `.gz` files. What they serve is believed only after its SHA-256 is checked.
-pub(super) const MIRRORS: [&str; 3] = [
+pub const MIRRORS: [&str; 3] = [
     "https://ossci-datasets.s3.amazonaws.com/mnist",
     "https://storage.googleapis.com/cvdf-datasets/mnist",
     "https://raw.githubusercontent.com/fgnt/mnist/master",
@@ -34,14 +32,9 @@ enum FetchError {
     Content(#[from] Fault),
 }
 
-/// Adds the four published files to `staging`: from `cache`, or from the first of `mirrors` that has them, keeping the
-/// download in `cache`. The error is a part of a sentence, for the reason why there is no MNIST.
-pub(super) fn stage(
-    cache: &Path,
-    mirrors: &[String],
-    staging: &mut Staging,
-    on_event: &mut dyn FnMut(Event),
-) -> Result<(), String> {
+/// The four published files: from `cache`, or from the first of `mirrors` that has them, keeping the download in `cache`. The error
+/// is a part of a sentence, for the reason why there is no MNIST.
+pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -> Result<Files, String> {
     let mut mirrors: Vec<&str> = mirrors.iter().map(|url| url.trim_end_matches('/')).collect();
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_resolve(Some(CONNECT_TIMEOUT))
@@ -52,18 +45,19 @@ pub(super) fn stage(
         .user_agent(concat!("mnist-wgpu/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    for file in &FILES {
-        if add_cached(file, cache, staging, on_event) {
+    let mut found = [const { (PathBuf::new(), None) }; 4];
+    for (kind, found) in KINDS.iter().zip(&mut found) {
+        if let Some((path, array)) = cached(kind, cache, on_event) {
+            *found = (path, Some(array));
             continue;
         }
         fs::create_dir_all(cache).map_err(|error| format!("it cannot be created: {error}"))?;
         let mut first_failure = None;
-        let mut fetched = false;
         for _ in 0..mirrors.len() {
-            let url = format!("{}/{}.gz", mirrors[0], file.name);
-            match fetch(&agent, &url, file, cache, staging, on_event) {
-                Ok(()) => {
-                    fetched = true;
+            let url = format!("{}/{}.gz", mirrors[0], kind.published);
+            match fetch(&agent, &url, kind, cache, on_event) {
+                Ok((path, array)) => {
+                    *found = (path, Some(array));
                     break;
                 }
                 Err(error) => {
@@ -74,7 +68,7 @@ pub(super) fn stage(
                 }
             }
         }
-        if !fetched {
+        if found.1.is_none() {
             return Err(match first_failure {
                 Some(failure) => {
                     format!("it could not be downloaded from any of {} mirrors ({failure})", mirrors.len())
@@ -83,53 +77,56 @@ pub(super) fn stage(
             });
         }
     }
-    Ok(())
+    Ok(Files(found))
 }
 
-/// Adds a file from the cache. Says so if there is one that cannot be used.
-fn add_cached(file: &IdxFile, cache: &Path, staging: &mut Staging, on_event: &mut dyn FnMut(Event)) -> bool {
+/// A file from the cache. Says so if there is one that cannot be used.
+fn cached(kind: &Kind, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
     let mut faults = Vec::new();
-    for path in file.candidates(cache) {
-        match staging.add_published(file, &path) {
-            Ok(()) => return true,
-            Err(fault) => faults.push(format!("{}: {fault}", path.display())),
+    for path in kind.candidates(cache) {
+        let checked = read(&path).map_err(|error| error.to_string());
+        match checked.and_then(|array| check(kind, array).map_err(|fault| format!("{}: {fault}", path.display()))) {
+            Ok(array) => return Some((path, array)),
+            Err(fault) => faults.push(fault),
         }
     }
     for fault in faults {
         on_event(Event::Message(&format!("Not usable, downloading it again: {fault}")));
     }
-    false
+    None
 }
 
-/// Downloads one file beside its place, checks it, adds it to `staging`, and only then gives it its name.
+/// The array, if it is the published one.
+fn check(kind: &Kind, array: Array) -> Result<Array, Fault> {
+    match array.sha256() {
+        found if found == kind.sha256 => Ok(array),
+        found => Err(Fault::Checksum { expected: kind.sha256, found }),
+    }
+}
+
+/// Downloads one file, checks it, and only then writes it to the cache.
 fn fetch(
     agent: &ureq::Agent,
     url: &str,
-    file: &IdxFile,
+    kind: &Kind,
     cache: &Path,
-    staging: &mut Staging,
     on_event: &mut dyn FnMut(Event),
-) -> Result<(), FetchError> {
-    let name = format!("{}.gz", file.name);
+) -> Result<(PathBuf, Array), FetchError> {
+    let name = format!("{}.gz", kind.published);
     let response = agent.get(url).call()?;
     let total = response.body().content_length();
     // gzip adds a few bytes to what it cannot compress; anything longer is not the file.
-    let limit = file.len() + 64 * 1024;
-    let mut body = response.into_body().into_with_config().limit(limit).reader();
-    let mut beside = NamedTempFile::with_prefix_in(".download-", cache)?;
-    let mut chunk = vec![0; 64 * 1024];
-    let mut done = 0;
+    let mut body = response.into_body().into_with_config().limit(kind.len + 64 * 1024).reader();
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
-        on_event(Event::Progress { file: &name, done, total });
-        let read = body.read(&mut chunk)?;
-        if read == 0 {
-            break;
+        on_event(Event::Progress { file: &name, done: bytes.len() as u64, total });
+        match body.read(&mut chunk)? {
+            0 => break,
+            read => bytes.extend_from_slice(&chunk[..read]),
         }
-        beside.write_all(&chunk[..read])?;
-        done += read as u64;
     }
-    beside.flush()?;
-    staging.add_published(file, beside.path())?;
-    beside.persist(cache.join(&name)).map_err(|error| error.error)?;
-    Ok(())
+    let array = check(kind, Array::read(&bytes[..])?)?;
+    let path = cache.join(name);
+    files::replace(&path, &bytes)?;
+    Ok((path, array))
 }

@@ -1,43 +1,39 @@
 //! A model's stages with the tensors between them, planned in either direction.
 
-use super::{Context, GpuError, Planner, Tensor};
-use crate::engine::{Settings, Work};
+use crate::engine::rewrite::{FUSE, rewrite};
+use crate::engine::{Settings, Work, roles};
+use crate::gpu::{Context, GpuError, Planner, Tensor};
 use crate::model::{Model, Stage};
 use crate::ops::{BackwardTensors, ForwardTensors};
-
-/// Parameters, gradients and momentum: one buffer each.
-pub struct Arenas {
-    pub parameters: Tensor,
-    pub gradients: Tensor,
-    pub velocity: Tensor,
-}
-
-impl Arenas {
-    fn new(context: &Context, model: &Model) -> Result<Self, GpuError> {
-        let zeros = |label| Tensor::zeros(context, label, model.arena_len());
-        Ok(Self { parameters: zeros("parameters")?, gradients: zeros("gradients")?, velocity: zeros("velocity")? })
-    }
-}
+use crate::state::Role;
 
 pub struct Network {
     n: usize,
-    stages: Vec<Stage>,
-    pub arenas: Arenas,
+    pub stages: Vec<Stage>,
+    /// The state, one buffer for each arena.
+    pub arenas: Vec<(Role, Tensor)>,
+    /// Of the parameters, an arena.
+    pub gradients: Tensor,
     /// Of the first stage, (N, ...).
     pub input: Tensor,
     /// Of each stage, (N, ...).
     pub outputs: Vec<Tensor>,
     saved: Vec<Tensor>,
     parameters: Vec<Tensor>,
-    gradients: Vec<Tensor>,
+    d_parameters: Vec<Tensor>,
 }
 
 impl Network {
     pub fn new(context: &Context, model: &Model, settings: &Settings) -> Result<Self, GpuError> {
         let n = settings.batch_size;
-        let arenas = Arenas::new(context, model)?;
+        let arena = |role: Role| Ok((role, Tensor::zeros(context, format!("{role:?}"), role.len(model))?));
+        let arenas = roles(&settings.optimizer).map(arena).collect::<Result<Vec<_>, GpuError>>()?;
+        let gradients = Tensor::zeros(context, "gradients", model.arena_len())?;
         let input = Tensor::zeros(context, "input", n * model.shapes()[0].len())?;
-        let stages = model.stages(settings.fuse, settings.seed);
+        let mut stages = model.stages(settings.seed);
+        if settings.fuse {
+            stages = rewrite(stages, FUSE);
+        }
         let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
             let tensor = |stage: &Stage| {
                 let label = format!("{what} of {} at layer {}", stage.op.name(), stage.layers.start);
@@ -45,13 +41,12 @@ impl Network {
             };
             stages.iter().map(tensor).collect()
         };
-        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.saved_len())?);
-        let views = |arena: &Tensor| {
-            let view = |p: &crate::model::Parameter| arena.slice(p.name.clone(), p.range.clone());
-            model.parameters().iter().map(view).collect()
+        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.saved_words())?);
+        let views = |arena: &Tensor| -> Vec<Tensor> {
+            model.parameters().iter().map(|p| arena.slice(p.name.clone(), p.range.clone())).collect()
         };
-        let (parameters, gradients) = (views(&arenas.parameters), views(&arenas.gradients));
-        Ok(Self { n, arenas, input, outputs, saved, parameters, gradients, stages })
+        let (parameters, d_parameters) = (views(&arenas[0].1), views(&gradients));
+        Ok(Self { n, arenas, gradients, input, outputs, saved, parameters, d_parameters, stages })
     }
 
     /// Appends the forward pass and returns the logits.
@@ -87,7 +82,7 @@ impl Network {
                 saved: &self.saved[index],
                 d_y: &d_y,
                 d_x: d_x.as_ref(),
-                d_params: &self.gradients[stage.parameters.clone()],
+                d_params: &self.d_parameters[stage.parameters.clone()],
             };
             stage.op.plan_backward(planner, &tensors)?;
             if let Some(d_x) = d_x {

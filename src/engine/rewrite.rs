@@ -1,0 +1,31 @@
+//! Rewrites: several stages in a row become one. Each engine asks for those that pay on its device; what comes out are ops like
+//! others.
+
+use crate::model::Stage;
+use crate::ops::{LayerOp, Op, conv2d_relu_maxpool2d, linear};
+use std::any::Any;
+
+/// Looks at the ops from one on: how many of them it replaces, if any, and by which.
+pub type Rule<O> = fn(&[&dyn Any]) -> Option<(usize, Box<O>)>;
+
+/// Layers that both paths take as one op.
+pub const FUSE: &[Rule<dyn LayerOp>] = &[conv2d_relu_maxpool2d::fuse, linear::with_dropout];
+
+/// Applies the first of `rules` that fits, from the first stage to the last.
+pub fn rewrite<O: Op + ?Sized>(stages: Vec<Stage<O>>, rules: &[Rule<O>]) -> Vec<Stage<O>> {
+    let mut rewritten = Vec::new();
+    let mut left = stages.into_iter();
+    while let Some(first) = left.as_slice().first() {
+        let ops: Vec<&dyn Any> = left.as_slice().iter().map(|stage| stage.op.as_any()).collect();
+        let Some((count, op)) = rules.iter().find_map(|rule| rule(&ops)) else {
+            rewritten.extend(left.next());
+            continue;
+        };
+        let last = &left.as_slice()[count - 1];
+        let layers = first.layers.start..last.layers.end;
+        let parameters = first.parameters.start..last.parameters.end;
+        rewritten.push(Stage { layers, op, parameters });
+        left.by_ref().take(count).for_each(drop);
+    }
+    rewritten
+}

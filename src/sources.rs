@@ -1,0 +1,157 @@
+//! Where a data set comes from: the first of a folder that the user names, the cache folder, a download into it, and digits that the
+//! program draws itself.
+
+mod download;
+mod folder;
+
+use crate::data::idx::Fault;
+use crate::data::{self, Dataset, synthetic};
+use folder::Files;
+use std::io;
+use std::path::PathBuf;
+
+/// How many digits are drawn: as many as MNIST has.
+const DRAWN: (usize, usize) = (60_000, 10_000);
+/// Fixed, and apart from a run's own seed, so that the synthetic data set is the same data for everybody.
+const SYNTHETIC_SEED: u64 = 0x6d6e_6973_7400_0001;
+
+/// A data set, and what is to be told of it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub dataset: Dataset,
+    /// `mnist` if the content of all four files is the published one, `synthetic`, or else `custom`.
+    pub name: String,
+    pub origin: Origin,
+}
+
+/// Where a data set came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder that the user named.
+    Directory(PathBuf),
+    /// The cache folder, filled by this or an earlier download.
+    Downloaded(PathBuf),
+    /// Drawn by the program: accuracy on it says nothing about MNIST.
+    Synthetic {
+        /// One line: what was looked for, and why it was not had.
+        reason: String,
+    },
+}
+
+/// A folder, and what the user named it by.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// An option or a variable, for errors.
+    pub by: String,
+    pub path: PathBuf,
+}
+
+/// Where to look for a data set, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub folder: Option<Named>,
+    /// Where downloads are kept; without one nothing is downloaded.
+    pub cache_dir: Option<PathBuf>,
+    /// URLs of folders that hold MNIST's four `.gz` files, tried in this order.
+    pub mirrors: Vec<String>,
+}
+
+impl Sources {
+    /// `folder`, the user's cache folder, and the known mirrors.
+    pub fn of_user(folder: Option<Named>) -> Self {
+        let cache_dir = dirs::cache_dir().map(|cache| cache.join("mnist-wgpu"));
+        Self { folder, cache_dir, mirrors: download::MIRRORS.map(String::from).to_vec() }
+    }
+}
+
+/// What [`load`] tells while it works.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// One line for the user.
+    Message(&'a str),
+    /// How far the download of one file is.
+    Progress {
+        file: &'a str,
+        /// Bytes received.
+        done: u64,
+        /// Bytes to receive, if the server says.
+        total: Option<u64>,
+    },
+}
+
+/// Why no data set could be loaded. Each text names the file or folder, what was expected, what was found, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(
+        "{by}: expected {} to be a folder that holds the four files of a data set, found {found}; correct the path, or leave it out \
+         to have MNIST downloaded", path.display()
+    )]
+    Folder { by: String, path: PathBuf, found: String },
+
+    #[error(
+        "{by}: expected {missing} in {} (each plain or with .gz), found {found}; add what is missing, name another folder, or \
+         leave it out to have MNIST downloaded", path.display()
+    )]
+    Missing { by: String, path: PathBuf, missing: String, found: String },
+
+    #[error("{}: expected a file, found a {found}; replace it", path.display())]
+    NotAFile { path: PathBuf, found: &'static str },
+
+    #[error("{}: {fault}; replace it with an intact copy (plain or .gz)", path.display())]
+    BadFile { path: PathBuf, fault: Fault },
+
+    #[error(
+        "expected as many labels as images, found {labels} labels in {} and {images} images in {}; replace one of them",
+        labels_path.display(), images_path.display()
+    )]
+    Count { labels_path: PathBuf, labels: usize, images_path: PathBuf, images: usize },
+
+    #[error("{}: expected images of shape {expected:?}, as the training images have, found {found:?}", path.display())]
+    Shape { path: PathBuf, expected: [usize; 3], found: [usize; 3] },
+
+    #[error("{}: expected at least one image, found none", path.display())]
+    Empty { path: PathBuf },
+
+    #[error("{}, line {line}: {problem}; give each class one name, in a line of its own", path.display())]
+    Classes { path: PathBuf, line: usize, problem: String },
+
+    #[error("{}: {source}", path.display())]
+    Dataset { path: PathBuf, source: data::DataError },
+}
+
+impl SourceError {
+    fn unreadable(path: PathBuf, error: io::Error) -> Self {
+        Self::BadFile { path, fault: Fault::Unreadable(error) }
+    }
+}
+
+/// Loads the data set from the first source that has it.
+///
+/// `on_event` is called with messages for the user and with the progress of downloads. The last resort, synthetic digits,
+/// always works; the caller must say loudly that a [`Origin::Synthetic`] data set is not MNIST.
+///
+/// # Errors
+///
+/// A folder that the user named is taken or refused, never skipped: a missing, malformed or unreadable file there is an
+/// error. A failed download is not.
+pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Found, SourceError> {
+    if let Some(named) = &sources.folder {
+        let files = Files::locate(named)?;
+        return files.load(Origin::Directory(named.path.clone()));
+    }
+    let reason = match &sources.cache_dir {
+        None => "no data folder was named, and there is no cache folder to download to".to_owned(),
+        Some(cache) => match download::fill(cache, &sources.mirrors, on_event) {
+            Ok(files) => return files.load(Origin::Downloaded(cache.clone())),
+            Err(failure) => format!("{} holds no complete MNIST, and {failure}", cache.display()),
+        },
+    };
+    on_event(Event::Message("Drawing synthetic digits instead of MNIST."));
+    Ok(draw(reason))
+}
+
+/// The synthetic data set; `reason` is why it is not MNIST.
+pub fn draw(reason: String) -> Found {
+    let dataset = synthetic(DRAWN.0, DRAWN.1, SYNTHETIC_SEED);
+    Found { dataset, name: "synthetic".to_owned(), origin: Origin::Synthetic { reason } }
+}
