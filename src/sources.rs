@@ -6,6 +6,7 @@ mod folder;
 
 use crate::data::idx::Fault;
 use crate::data::{self, Dataset, synthetic};
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use folder::Files;
 use std::io;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ pub struct Sources {
 impl Sources {
     /// `folder`, the user's cache folder, and the known mirrors.
     pub fn of_user(folder: Option<Named>) -> Self {
-        let cache_dir = dirs::cache_dir().map(|cache| cache.join("mnist-wgpu"));
+        let cache_dir = choose_native_strategy().ok().map(|user| user.cache_dir().join("mnist-wgpu"));
         Self { folder, cache_dir, mirrors: download::MIRRORS.map(String::from).to_vec() }
     }
 }
@@ -106,16 +107,19 @@ pub enum SourceError {
     )]
     Count { labels_path: PathBuf, labels: usize, images_path: PathBuf, images: usize },
 
-    #[error("{}: expected images of shape {expected:?}, as the training images have, found {found:?}", path.display())]
+    #[error(
+        "{}: expected images of shape {expected:?}, as the training images have, found {found:?}; name a folder whose files belong \
+         together", path.display()
+    )]
     Shape { path: PathBuf, expected: [usize; 3], found: [usize; 3] },
 
-    #[error("{}: expected at least one image, found none", path.display())]
+    #[error("{}: expected at least one image, found none; replace it", path.display())]
     Empty { path: PathBuf },
 
     #[error("{}, line {line}: {problem}; give each class one name, in a line of its own", path.display())]
     Classes { path: PathBuf, line: usize, problem: String },
 
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}; images, labels and classes.txt of a data set must fit each other", path.display())]
     Dataset { path: PathBuf, source: data::DataError },
 }
 

@@ -249,7 +249,7 @@ fn truncated_file_is_named_with_both_lengths() {
     let whole = [header(TEST_LABELS, 10_000, 28), vec![5; 10_000]].concat();
     file_refused(TEST_LABELS, &whole[..9_000], &["expected 10008", "found 9000", "truncated"]);
     file_refused(TEST_LABELS, &gzip(&whole[..9_000]), &["expected 10008", "found 9000", "truncated"]);
-    file_refused(TEST_LABELS, &whole[..5], &["expected 8", "found 5", "truncated"]);
+    file_refused(TEST_LABELS, &whole[..5], &["expected 8 bytes", "found 5"]);
     file_refused(TRAIN_IMAGES, &[], &["expected 4 bytes", "found 0"]);
     file_refused(TRAIN_IMAGES, &header(TRAIN_IMAGES, 60_000, 28), &["expected 47040016", "found 16"]);
 }
@@ -312,8 +312,11 @@ fn images_of_any_size_and_colour_load_and_those_out_of_bounds_are_refused() {
         (&[7, 2, 2, 3, 1], &["[7, 2, 2, 3, 1]"]),
     ] {
         let folder = idx_folder(sizes, &[2]);
-        refused(folder.path(), folder.path(), parts);
+        refused(folder.path(), &folder.path().join(TRAIN_IMAGES), parts);
     }
+    // No image at all, of a size whose bytes no machine can hold.
+    let none = [&[0, 0, 8, 4, 0, 0, 0, 0][..], &[0xff; 8], &[0, 0, 0, 3]].concat();
+    assert!(Array::read(&none[..]).unwrap().into_images().unwrap().1.is_empty());
 }
 
 /// The labels in a file of these bytes.
@@ -359,9 +362,53 @@ fn classes_have_the_names_in_classes_txt() {
     write("cat\ndog\ncat\n");
     refused(folder.path(), &path, &["line 3", "`cat` as in line 1"]);
     write("cat\ndog\n");
-    refused(folder.path(), folder.path(), &["labels from 0 to 1", "found 2 as training label number 2"]);
-    fs::write(&path, [0xff, 0xfe]).unwrap();
-    refused(folder.path(), &path, &["UTF-8"]);
+    let parts = ["labels from 0 to 1", "found 2 as training label number 2", "classes.txt"];
+    refused(folder.path(), &folder.path().join(TRAIN_LABELS), &parts);
+    write("");
+    refused(folder.path(), &path, &["line 1", "an empty line"]);
+    write("cat\n\u{1b}[31mdog\nbird\n");
+    refused(folder.path(), &path, &["line 2", "control characters"]);
+    fs::write(&path, b"cat\ndog\n\xff\xfe").unwrap();
+    refused(folder.path(), &path, &["line 3", "UTF-8"]);
+    write(&Vec::from_iter((0..1001).map(|class| class.to_string())).join("\n"));
+    refused(folder.path(), &path, &["1 to 1000 classes", "found 1001"]);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    refused(folder.path(), &path, &["expected a file, found a folder"]);
+}
+
+#[test]
+fn the_published_name_comes_first_then_the_plain_file() {
+    let folder = idx_folder(&[7, 2, 2], &[3]);
+    let labels = |name: &str, label: u8| {
+        let bytes = [header(TEST_LABELS, 7, 0), vec![label; 7]].concat();
+        fs::write(folder.path().join(name), bytes).unwrap();
+    };
+    fs::remove_file(folder.path().join(TEST_LABELS)).unwrap();
+    for (name, label) in [
+        ("test-labels.idx1.gz", 4),
+        ("test-labels-idx1-ubyte", 5),
+        ("t10k-labels-idx1-ubyte.gz", 6),
+        ("t10k-labels.idx1-ubyte", 7),
+        ("t10k-labels-idx1-ubyte", 8),
+    ] {
+        labels(name, label);
+        assert_eq!(dataset_in(&folder).test.labels, [u16::from(label); 7], "{name} was not preferred");
+    }
+}
+
+#[test]
+fn gzip_is_known_from_a_stream_that_gives_one_byte_at_a_time() {
+    struct Slow(std::io::Cursor<Vec<u8>>);
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let len = buffer.len().min(1);
+            self.0.read(&mut buffer[..len])
+        }
+    }
+    let slow = |bytes| Array::read(Slow(std::io::Cursor::new(bytes))).unwrap().into_labels().unwrap();
+    let plain = [header(TEST_LABELS, 3, 0), vec![4, 5, 6]].concat();
+    assert_eq!((slow(gzip(&plain)), slow(plain)), (vec![4, 5, 6], vec![4, 5, 6]));
 }
 
 #[test]
@@ -375,8 +422,11 @@ fn a_data_set_is_checked_whoever_makes_it() {
     assert_eq!(make(shape, 0, images(&[]), images(&[])), Err(DataError::Classes { found: 0 }));
     assert_eq!(make(shape, 1001, images(&[]), images(&[])), Err(DataError::Classes { found: 1001 }));
     assert!(matches!(make([2, 1, 3], 2, images(&[1]), images(&[])), Err(DataError::Shape { channels: 2, .. })));
-    let few = Images { pixels: vec![0; 11], labels: vec![0, 1] };
-    assert_eq!(make(shape, 2, images(&[1]), few), Err(DataError::Count { set: "test", images: 1, labels: 2 }));
+    for found in [11, 13] {
+        let other = Images { pixels: vec![0; found], labels: vec![0, 1] };
+        let error = DataError::Pixels { set: "test", labels: 2, expected: 12, found };
+        assert_eq!(make(shape, 2, images(&[1]), other), Err(error));
+    }
     let error = make(shape, 2, images(&[1, 2]), images(&[])).unwrap_err();
     assert_eq!(error, DataError::Label { set: "training", index: 1, found: 2, classes: 2 });
     // The same images have the same sum, whatever is between them; a second byte of labels counts.
@@ -388,19 +438,23 @@ fn a_data_set_is_checked_whoever_makes_it() {
 /// The oracle is not ours: the `mnist` crate, which reads plain files of MNIST's form.
 #[test]
 fn files_of_mnists_form_are_read_as_the_mnist_crate_reads_them() {
-    let digits = synthetic(500, 500, 4);
+    // It takes MNIST's counts only. Prime numbers of images that repeat, so that they are drawn quickly.
+    let digits = synthetic(601, 101, 4);
     let folder = tempdir().unwrap();
     for name in FILES {
         let images = if name.starts_with("train") { &digits.train } else { &digits.test };
-        let times = count(name) as usize / images.len();
-        let labels: Vec<u8> = images.labels.iter().map(|&label| label as u8).collect();
-        let data = if name.contains("images") { &images.pixels } else { &labels };
-        fs::write(folder.path().join(name), [header(name, count(name), 28), data.repeat(times)].concat()).unwrap();
+        let (item, bytes) = match name.contains("images") {
+            true => (PIXELS, images.pixels.clone()),
+            false => (1, images.labels.iter().map(|&label| label as u8).collect()),
+        };
+        let data = bytes.iter().copied().cycle().take(count(name) as usize * item);
+        let file: Vec<u8> = header(name, count(name), 28).into_iter().chain(data).collect();
+        fs::write(folder.path().join(name), file).unwrap();
     }
     held_against_the_mnist_crate(folder.path());
 }
 
-/// Its published files, too, where there are plain ones.
+/// The published files, too.
 #[test]
 fn mnist_is_read_as_the_mnist_crate_reads_it() {
     let Some(folder) = std::env::var_os("MNIST_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from) else {
@@ -476,9 +530,11 @@ fn download_with_a_wrong_checksum_is_refused_and_leaves_nothing() {
     // Well-formed, but not the published content; and what a captive portal serves.
     let forged = serve(|file| Some(valid_gz(file.trim_end_matches(".gz"), 3)));
     let portal = serve(|_| Some(b"<html>log in</html>".to_vec()));
+    // Would be unpacked to a gigabyte before any checksum.
+    let bomb = serve(|file| Some(gzip(&header(file, 1 << 30, 1))));
     let sources = Sources {
         cache_dir: Some(cache.path().into()),
-        mirrors: vec![forged.clone(), portal.clone()],
+        mirrors: vec![forged.clone(), portal.clone(), bomb.clone()],
         ..Sources::default()
     };
     let (dataset, messages) = load_telling(&sources);
@@ -486,6 +542,7 @@ fn download_with_a_wrong_checksum_is_refused_and_leaves_nothing() {
     let about = |url: &str| messages.iter().find(|text| text.contains(url)).unwrap();
     assert!(about(&forged).contains("SHA-256 65a50cbb"), "{messages:?}");
     assert!(about(&portal).contains("magic"), "{messages:?}");
+    assert!(about(&bomb).contains("at most 60008 bytes"), "{messages:?}");
     assert!(files_in(cache.path()).is_empty(), "{:?}", files_in(cache.path()));
 }
 

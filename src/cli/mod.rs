@@ -8,6 +8,7 @@ mod devices;
 mod eval;
 mod export;
 mod interrupt;
+mod log;
 mod manual;
 mod network;
 mod output;
@@ -19,7 +20,8 @@ mod values;
 mod version;
 mod watch;
 
-pub use output::{Log, colour, print, print_bytes, tell};
+pub use log::start_log;
+pub use output::{print, print_bytes, tell};
 
 use clap::{Parser, Subcommand};
 use std::error::Error;

@@ -98,17 +98,3 @@ pub fn held_lines(count: usize) -> Vec<String> {
 pub fn colour() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
-
-/// Where the logger writes: through [`tell`].
-pub struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        tell(String::from_utf8_lossy(bytes).trim_end_matches('\n'));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

@@ -3,7 +3,7 @@
 use super::hexadecimal;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 /// More than any data set that fits the memory of a laptop: a file that claims more is refused before anything is read of it.
 pub const MOST_BYTES: u64 = 1 << 31;
@@ -22,8 +22,8 @@ pub enum Fault {
     Type { expected: &'static str, code: u8, bytes: u64 },
     #[error("expected {expected}, found sizes of {found:?}")]
     Dimensions { expected: &'static str, found: Vec<usize> },
-    #[error("expected at most {MOST_BYTES} bytes, found sizes of {found:?}")]
-    TooLarge { found: Vec<usize> },
+    #[error("expected at most {most} bytes, found sizes of {found:?}")]
+    TooLarge { most: u64, found: Vec<usize> },
     #[error("expected {expected} bytes, found {found}: the file is truncated")]
     Truncated { expected: u64, found: u64 },
     #[error("expected {expected} bytes, found more: something follows the data")]
@@ -54,25 +54,35 @@ impl Array {
     ///
     /// What is no IDX file, or not a whole one.
     pub fn read(input: impl Read) -> Result<Self, Fault> {
-        let mut input = BufReader::new(input);
-        match input.fill_buf().map_err(Fault::Unreadable)?.starts_with(&[0x1f, 0x8b]) {
-            true => Self::unpacked(MultiGzDecoder::new(input), |after, error| Fault::Gzip { after, error }),
-            false => Self::unpacked(input, |_, error| Fault::Unreadable(error)),
+        Self::read_at_most(MOST_BYTES, input)
+    }
+
+    /// As [`Array::read`], where it is known that the numbers take at most `most` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What is no IDX file, not a whole one, or larger by its sizes.
+    pub fn read_at_most(most: u64, mut input: impl Read) -> Result<Self, Fault> {
+        let mut start = Vec::new(); // a stream may give one byte at a time
+        (&mut input).take(2).read_to_end(&mut start).map_err(Fault::Unreadable)?;
+        let input = BufReader::new(start.as_slice().chain(input));
+        match start == [0x1f, 0x8b] {
+            true => Self::unpacked(most, MultiGzDecoder::new(input), |after, error| Fault::Gzip { after, error }),
+            false => Self::unpacked(most, input, |_, error| Fault::Unreadable(error)),
         }
     }
 
-    fn unpacked(mut input: impl Read, broken: impl Fn(u64, io::Error) -> Fault) -> Result<Self, Fault> {
-        // Reads `file` on to `len` bytes; `before` came before it.
-        let mut read_to = |file: &mut Vec<u8>, before: u64, len: u64| {
-            let result = (&mut input).take(len - file.len() as u64).read_to_end(file);
-            result.map_err(|error| broken(before + file.len() as u64, error))
-        };
+    fn unpacked(most: u64, mut input: impl Read, broken: impl Fn(u64, io::Error) -> Fault) -> Result<Self, Fault> {
         let mut file = Vec::new();
+        let mut read_to = |file: &mut Vec<u8>, len: u64| {
+            let result = (&mut input).take(len - file.len() as u64).read_to_end(file);
+            result.map_err(|error| broken(file.len() as u64, error))
+        };
         let whole = |file: &[u8], expected: u64| match file.len() as u64 {
             found if found < expected => Err(Fault::Truncated { expected, found }),
             _ => Ok(()),
         };
-        read_to(&mut file, 0, 4)?;
+        read_to(&mut file, 4)?;
         whole(&file, 4)?;
         let [first, second, code, dimensions] = [file[0], file[1], file[2], file[3]];
         let bytes = match code {
@@ -86,23 +96,21 @@ impl Array {
             return Err(Fault::Magic { found: u32::from_be_bytes([first, second, code, dimensions]) });
         }
         let header = 4 + 4 * u64::from(dimensions);
-        read_to(&mut file, 0, header)?;
+        read_to(&mut file, header)?;
         whole(&file, header)?;
         let sizes: Vec<usize> = words(&file[4..]).map(|size| u32::from_be_bytes(size) as usize).collect();
         let len = sizes.iter().try_fold(bytes, |len: u64, &size| len.checked_mul(size as u64));
-        let Some(len) = len.filter(|len| *len <= MOST_BYTES) else { return Err(Fault::TooLarge { found: sizes }) };
+        let Some(len) = len.filter(|len| *len <= most) else { return Err(Fault::TooLarge { most, found: sizes }) };
 
-        let header = std::mem::take(&mut file);
-        let expected = header.len() as u64 + len;
-        read_to(&mut file, header.len() as u64, len + 1)?;
-        match file.len() as u64 {
-            found if found > len => Err(Fault::Oversized { expected }),
-            found if found < len => Err(Fault::Truncated { expected, found: header.len() as u64 + found }),
-            _ => {
-                file.shrink_to_fit();
-                Ok(Self { header, code, sizes, data: file })
-            }
+        let expected = header + len;
+        read_to(&mut file, expected + 1)?;
+        whole(&file, expected)?;
+        if file.len() as u64 > expected {
+            return Err(Fault::Oversized { expected });
         }
+        let header = file.drain(..header as usize).collect();
+        file.shrink_to_fit();
+        Ok(Self { header, code, sizes, data: file })
     }
 
     /// Elements along each dimension, at least one.
@@ -135,14 +143,16 @@ impl Array {
         match self.sizes[..] {
             [_, len] if len > 0 && side(len) * side(len) == len => Ok(([1, side(len), side(len)], self.data)),
             [_, height, width] => Ok(([1, height, width], self.data)),
-            [_, height, width, channels @ (1 | 3)] => {
+            [count, height, width, channels @ (1 | 3)] => {
                 let mut planes = self.data;
-                if channels == 3 {
-                    let mut plane = vec![0; height * width * channels];
-                    for image in planes.chunks_exact_mut(plane.len().max(1)) {
-                        plane.copy_from_slice(image);
+                // Not by the sizes: where there is no image, their product may be any number.
+                let len = planes.len().checked_div(count).unwrap_or_default();
+                if channels == 3 && len > 0 {
+                    let (mut pixels, plane) = (vec![0; len], len / channels);
+                    for image in planes.chunks_exact_mut(len) {
+                        pixels.copy_from_slice(image);
                         for (place, value) in image.iter_mut().enumerate() {
-                            *value = plane[place % (height * width) * channels + place / (height * width)];
+                            *value = pixels[place % plane * channels + place / plane];
                         }
                     }
                 }

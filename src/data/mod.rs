@@ -57,8 +57,11 @@ pub enum DataError {
     #[error("expected from 1 to {} classes, found {found}", Dataset::MOST_CLASSES)]
     Classes { found: usize },
 
-    #[error("expected a label for each image, found {labels} labels and {images} {set} images")]
-    Count { set: &'static str, images: usize, labels: usize },
+    #[error("expected fewer than 2^31 {set} images, found {found}")]
+    Count { set: &'static str, found: usize },
+
+    #[error("expected {expected} bytes of {set} images, one image for each of {labels} labels, found {found}")]
+    Pixels { set: &'static str, labels: usize, expected: u64, found: usize },
 
     #[error("expected labels from 0 to {}, found {found} as {set} label number {index}", classes - 1)]
     Label { set: &'static str, index: usize, found: u16, classes: usize },
@@ -72,24 +75,34 @@ impl Dataset {
     ///
     /// A shape or a number of classes out of bounds, pixels that are not as many as the labels ask for, and labels of no class.
     pub fn new(shape: [usize; 3], classes: Vec<String>, train: Images, test: Images) -> Result<Self, DataError> {
-        let [channels, height, width] = shape;
-        let sides = 1..=Self::LARGEST_SIDE;
-        if ![1, 3].contains(&channels) || !sides.contains(&height) || !sides.contains(&width) {
-            return Err(DataError::Shape { channels, height, width });
-        }
+        Self::check_shape(shape)?;
         if !(1..=Self::MOST_CLASSES).contains(&classes.len()) {
             return Err(DataError::Classes { found: classes.len() });
         }
-        let len = channels * height * width;
         for (set, Images { pixels, labels }) in [("training", &train), ("test", &test)] {
-            if pixels.len() != labels.len() * len {
-                return Err(DataError::Count { set, images: pixels.len() / len, labels: labels.len() });
+            if labels.len() >= 1 << 31 {
+                return Err(DataError::Count { set, found: labels.len() });
+            }
+            let expected = shape.iter().fold(labels.len() as u64, |product, &size| product * size as u64);
+            if pixels.len() as u64 != expected {
+                return Err(DataError::Pixels { set, labels: labels.len(), expected, found: pixels.len() });
             }
             if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes.len()) {
                 return Err(DataError::Label { set, index, found: labels[index], classes: classes.len() });
             }
         }
         Ok(Self { shape, classes, train, test })
+    }
+
+    /// # Errors
+    ///
+    /// A shape out of bounds.
+    pub(crate) fn check_shape([channels, height, width]: [usize; 3]) -> Result<(), DataError> {
+        let sides = 1..=Self::LARGEST_SIDE;
+        match [1, 3].contains(&channels) && sides.contains(&height) && sides.contains(&width) {
+            true => Ok(()),
+            false => Err(DataError::Shape { channels, height, width }),
+        }
     }
 
     /// Bytes of one image, C * H * W.

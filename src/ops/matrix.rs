@@ -76,6 +76,16 @@ pub fn multiply<T: Real>(out: &mut [T], out_stride: usize, a: Matrix<T>, b: Matr
     }
 }
 
+/// Rows become columns. In two steps of interleaving, which is how vector registers do it.
+#[inline(always)]
+pub fn transposed<T: Copy>([a, b, c, d]: [[T; 4]; 4]) -> [[T; 4]; 4] {
+    let lower = |x: [T; 4], y: [T; 4]| [x[0], y[0], x[1], y[1]];
+    let upper = |x: [T; 4], y: [T; 4]| [x[2], y[2], x[3], y[3]];
+    let (ac, bd) = (lower(a, c), lower(b, d));
+    let (ac_upper, bd_upper) = (upper(a, c), upper(b, d));
+    [lower(ac, bd), upper(ac, bd), lower(ac_upper, bd_upper), upper(ac_upper, bd_upper)]
+}
+
 /// Writes `a` (rows, columns), row after row, to `out` (columns, rows), whose rows begin `out_stride` elements apart.
 ///
 /// # Panics
@@ -93,7 +103,7 @@ pub fn transpose<T: Real>(a: Matrix<T>, out: &mut [T], out_stride: usize) {
                 let row = &rows[k][j..j + 4];
                 [row[0], row[1], row[2], row[3]]
             };
-            let columns = T::transpose([four(0), four(1), four(2), four(3)]);
+            let columns = transposed([four(0), four(1), four(2), four(3)]);
             for (k, column) in columns.iter().enumerate() {
                 out[(j + k) * out_stride + i..][..4].copy_from_slice(column);
             }

@@ -84,7 +84,7 @@ pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -
 fn cached(kind: &Kind, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
     let mut faults = Vec::new();
     for path in kind.candidates(cache) {
-        let checked = read(&path).map_err(|error| error.to_string());
+        let checked = read(&path, kind.len).map_err(|error| error.to_string());
         match checked.and_then(|array| check(kind, array).map_err(|fault| format!("{}: {fault}", path.display()))) {
             Ok(array) => return Some((path, array)),
             Err(fault) => faults.push(fault),
@@ -125,7 +125,7 @@ fn fetch(
             read => bytes.extend_from_slice(&chunk[..read]),
         }
     }
-    let array = check(kind, Array::read(&bytes[..])?)?;
+    let array = check(kind, Array::read_at_most(kind.len, &bytes[..])?)?;
     let path = cache.join(name);
     files::replace(&path, &bytes)?;
     Ok((path, array))

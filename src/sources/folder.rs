@@ -1,9 +1,10 @@
 //! The four IDX files of a data set in a folder, and the names of its classes.
 
 use super::{Found, Named, Origin, SourceError};
-use crate::data::idx::{Array, Fault};
-use crate::data::{Dataset, Images, digits};
+use crate::data::idx::{Array, Fault, MOST_BYTES};
+use crate::data::{DataError, Dataset, Images};
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One of the four files.
@@ -50,7 +51,7 @@ pub const KINDS: [Kind; 4] = [
 const CLASSES: &str = "classes.txt";
 
 impl Kind {
-    /// The files in `folder` that can be meant, the likeliest first: plain before packed, the published name before others.
+    /// The files in `folder` that can be meant, the likeliest first: the published name before others, plain before packed.
     pub fn candidates(&self, folder: &Path) -> Vec<PathBuf> {
         let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let is_meant = |name: &String| {
@@ -59,7 +60,8 @@ impl Kind {
         };
         let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).filter(is_meant).collect();
         names.sort_by_cached_key(|name| {
-            (name.ends_with(".gz"), name.trim_end_matches(".gz") != self.published, name.clone())
+            let plain = name.trim_end_matches(".gz").replacen(".idx", "-idx", 1);
+            (plain != self.published, name.ends_with(".gz"), name.clone())
         });
         names.into_iter().map(|name| folder.join(name)).collect()
     }
@@ -69,8 +71,12 @@ impl Kind {
     }
 }
 
-/// Reads an IDX file.
-pub fn read(path: &Path) -> Result<Array, SourceError> {
+/// Reads an IDX file with numbers of at most `most` bytes.
+pub fn read(path: &Path, most: u64) -> Result<Array, SourceError> {
+    Array::read_at_most(most, open(path)?).map_err(|fault| SourceError::BadFile { path: path.into(), fault })
+}
+
+fn open(path: &Path) -> Result<File, SourceError> {
     // Looked at before it is opened: opening a pipe would wait for a writer.
     let unreadable = |error| SourceError::unreadable(path.into(), error);
     let metadata = fs::metadata(path).map_err(unreadable)?;
@@ -79,11 +85,10 @@ pub fn read(path: &Path) -> Result<Array, SourceError> {
     } else if !metadata.is_file() {
         return Err(SourceError::NotAFile { path: path.into(), found: "device or pipe" });
     }
-    let file = File::open(path).map_err(unreadable)?;
-    Array::read(file).map_err(|fault| SourceError::BadFile { path: path.into(), fault })
+    File::open(path).map_err(unreadable)
 }
 
-/// The four files of a folder, in the order of [`KINDS`]; those that have been read already with their content.
+/// The four files of a folder, in the order of [`KINDS`]; those that have been found to be the published ones with their content.
 pub struct Files(pub [(PathBuf, Option<Array>); 4]);
 
 impl Files {
@@ -110,30 +115,48 @@ impl Files {
         let mut published = true;
         let mut arrays = Vec::new();
         for ((path, array), kind) in self.0.into_iter().zip(&KINDS) {
-            let array = array.map_or_else(|| read(&path), Ok)?;
-            published &= kind.is_published(&array);
+            let array = match array {
+                Some(array) => array,
+                None => {
+                    let array = read(&path, MOST_BYTES)?;
+                    published = published && kind.is_published(&array);
+                    array
+                }
+            };
             arrays.push((path, array));
         }
         let Ok([train_labels, test_labels, test_images, train_images]) = <[_; 4]>::try_from(arrays) else {
             unreachable!("there are four kinds")
         };
-        let (train_path, test_path) = (train_images.0.clone(), test_images.0.clone());
+        let (train_path, test_path) = (train_labels.0.clone(), test_labels.0.clone());
+        let test_images_path = test_images.0.clone();
         let (shape, train) = images(train_images, train_labels)?;
         let (found, test) = images(test_images, test_labels)?;
         if found != shape {
-            return Err(SourceError::Shape { path: test_path, expected: shape, found });
+            return Err(SourceError::Shape { path: test_images_path, expected: shape, found });
         }
         let folder = train_path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let classes = match class_names(&folder)? {
-            _ if published => digits(),
-            Some(names) => names,
-            None => {
-                let most = train.labels.iter().chain(&test.labels).max().copied().unwrap_or_default();
-                (0..=most).map(|class| class.to_string()).collect()
-            }
+        let names = match &origin {
+            Origin::Directory(_) => class_names(&folder)?,
+            _ => None,
         };
-        let dataset = Dataset::new(shape, classes, train, test);
-        let dataset = dataset.map_err(|source| SourceError::Dataset { path: folder, source })?;
+        let [most, most_in_test] = [&train, &test].map(|set| set.labels.iter().max().copied().unwrap_or_default());
+        // The file that is to blame where there are too many classes, or a label of none.
+        let of_classes = match names {
+            Some(_) => folder.join(CLASSES),
+            None if most >= most_in_test => train_path.clone(),
+            None => test_path.clone(),
+        };
+        let classes = names.unwrap_or_else(|| (0..=most.max(most_in_test)).map(|class| class.to_string()).collect());
+        let dataset = Dataset::new(shape, classes, train, test).map_err(|source| {
+            let path = match &source {
+                DataError::Classes { .. } => of_classes,
+                DataError::Label { set: "training", .. } => train_path,
+                DataError::Label { .. } => test_path,
+                _ => folder,
+            };
+            SourceError::Dataset { path, source }
+        })?;
         Ok(Found { dataset, name: if published { "mnist" } else { "custom" }.to_owned(), origin })
     }
 }
@@ -150,6 +173,7 @@ fn images(
     let labels = labels.into_labels().map_err(bad(&labels_path))?;
     let count = images.sizes()[0];
     let (shape, pixels) = images.into_images().map_err(bad(&images_path))?;
+    Dataset::check_shape(shape).map_err(|source| SourceError::Dataset { path: images_path.clone(), source })?;
     if count != labels.len() {
         return Err(SourceError::Count { labels_path, labels: labels.len(), images_path, images: count });
     }
@@ -161,18 +185,29 @@ fn images(
 
 /// The names in [`CLASSES`], if there is that file.
 fn class_names(folder: &Path) -> Result<Option<Vec<String>>, SourceError> {
+    /// A thousand names are far less.
+    const MOST: u64 = 1 << 20;
     let path = folder.join(CLASSES);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SourceError::unreadable(path, error)),
-    };
+    if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    let read = open(&path)?.take(MOST).read_to_end(&mut text);
+    read.map_err(|error| SourceError::unreadable(path.clone(), error))?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text).trim_ascii_end();
     let mut names: Vec<String> = Vec::new();
-    for (line, name) in (1..).zip(text.trim_start_matches('\u{feff}').lines().map(str::trim)) {
-        let problem = match names.iter().position(|known| known == name) {
-            _ if name.is_empty() => "expected the name of a class, found an empty line".to_owned(),
-            Some(before) => format!("expected a name of its own, found `{name}` as in line {}", before + 1),
-            None => {
+    for (line, name) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+        let name = std::str::from_utf8(name).map(str::trim);
+        let before = names.iter().position(|known| Ok(known.as_str()) == name);
+        let problem = match (name, before) {
+            (Err(error), _) => format!("expected UTF-8, found: {error}"),
+            (Ok(""), _) => "expected the name of a class, found an empty line".to_owned(),
+            (Ok(name), Some(before)) => format!("expected a name of its own, found `{name}` as in line {}", before + 1),
+            // They are shown on terminals.
+            (Ok(name), None) if name.contains(char::is_control) => {
+                format!("expected a name without control characters, found {name:?}")
+            }
+            (Ok(name), None) => {
                 names.push(name.to_owned());
                 continue;
             }

@@ -320,8 +320,24 @@ fn program() -> run::Program {
 
 /// A folder that is not there yet: today's date and a name that one can remember and say.
 fn new_folder() -> PathBuf {
-    let date = jiff::Zoned::now().date();
-    let name = || petname::petname(2, "-").unwrap_or_else(|| std::process::id().to_string());
-    let names = std::iter::repeat_with(|| Path::new(run::RUNS).join(format!("{date}-{}", name())));
-    names.take(100).find(|folder| !folder.exists()).unwrap_or_else(|| Path::new(run::RUNS).join(date.to_string()))
+    const ADJECTIVES: [&str; 32] = [
+        "able", "brave", "bright", "calm", "clever", "cosy", "eager", "fair", "fond", "free", "gentle", "glad", "golden",
+        "good", "happy", "keen", "kind", "light", "lucky", "merry", "neat", "noble", "patient", "polite", "proud", "quick",
+        "quiet", "sound", "sunny", "swift", "warm", "wise",
+    ];
+    const ANIMALS: [&str; 32] = [
+        "badger", "bat", "bear", "beaver", "bee", "crane", "crow", "deer", "dove", "duck", "falcon", "finch", "fox", "frog",
+        "goat", "hare", "heron", "horse", "lark", "lion", "lynx", "mole", "newt", "otter", "owl", "raven", "robin", "seal",
+        "stork", "swan", "tiger", "toad",
+    ];
+    let now = jiff::Zoned::now();
+    let date = now.date();
+    // The clock's last digits are as good as dice here.
+    let dice = now.timestamp().as_nanosecond() as usize / 100;
+    let names = (0..ADJECTIVES.len() * ANIMALS.len()).map(|turn| {
+        let place = dice.wrapping_add(turn * 37);
+        format!("{date}-{}-{}", ADJECTIVES[place % 32], ANIMALS[place / 32 % 32])
+    });
+    let mut folders = names.map(|name| Path::new(run::RUNS).join(name));
+    folders.find(|folder| !folder.exists()).unwrap_or_else(|| Path::new(run::RUNS).join(format!("{date}-{dice}")))
 }

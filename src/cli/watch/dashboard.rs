@@ -9,10 +9,14 @@ use crate::cli::interrupt::{before_exit, interrupt, interrupted};
 use crate::cli::output::{self, StdoutError, release};
 use mnist_wgpu::history::Row;
 use mnist_wgpu::train::Progress;
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::execute;
+use ratatui_core::terminal::Terminal;
+use ratatui_crossterm::CrosstermBackend;
+use ratatui_crossterm::crossterm::cursor::Show;
+use ratatui_crossterm::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui_crossterm::crossterm::execute;
+use ratatui_crossterm::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,7 +29,7 @@ static UP: AtomicBool = AtomicBool::new(false);
 pub struct DashboardError(io::Error);
 
 pub struct Dashboard {
-    terminal: DefaultTerminal,
+    terminal: Terminal<CrosstermBackend<io::Stdout>>,
     screen: Screen,
     drawn: Option<Duration>,
     #[cfg(unix)]
@@ -40,12 +44,11 @@ impl Dashboard {
     pub fn new(run: Run) -> Result<Self, DashboardError> {
         #[cfg(unix)]
         let signals = signals::Signals::catch().map_err(DashboardError)?;
-        // Sets a panic hook that restores the terminal before the panic is told.
-        let terminal = ratatui::try_init().map_err(|error| {
-            ratatui::restore();
+        UP.store(true, Ordering::SeqCst);
+        let terminal = take().map_err(|error| {
+            let _ = give_back();
             DashboardError(error)
         })?;
-        UP.store(true, Ordering::SeqCst);
         before_exit(|| drop(give_back()));
         output::hold();
         let screen = Screen::new(run, output::colour());
@@ -124,11 +127,23 @@ fn stops(key: &KeyEvent) -> bool {
         }
 }
 
+/// Takes the terminal, and sees to it that a panic is told after it was given back.
+fn take() -> io::Result<Terminal<CrosstermBackend<io::Stdout>>> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = give_back();
+        hook(panic);
+    }));
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    Terminal::new(CrosstermBackend::new(io::stdout()))
+}
+
 /// Gives the terminal back, if the dashboard has it.
 fn give_back() -> Result<(), StdoutError> {
     if UP.swap(false, Ordering::SeqCst) {
-        ratatui::restore();
-        let _ = execute!(io::stdout(), Show);
+        let _ = disable_raw_mode();
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
         return release();
     }
     Ok(())

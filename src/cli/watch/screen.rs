@@ -5,14 +5,18 @@ use crate::cli::thousands;
 use mnist_wgpu::engine::Work;
 use mnist_wgpu::history::{Row, best};
 use mnist_wgpu::train::Progress;
-use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
-use ratatui::symbols::Marker;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::{
-    Axis, Block, Borders, Cell, Chart, Dataset, GraphType, LegendPosition, LineGauge, Paragraph, Sparkline, Table,
-};
+use ratatui_core::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui_core::style::{Color, Modifier, Style};
+use ratatui_core::symbols::Marker;
+use ratatui_core::terminal::Frame;
+use ratatui_core::text::{Line, Span};
+use ratatui_widgets::block::Block;
+use ratatui_widgets::borders::Borders;
+use ratatui_widgets::chart::{Axis, Chart, Dataset, GraphType, LegendPosition};
+use ratatui_widgets::gauge::LineGauge;
+use ratatui_widgets::paragraph::Paragraph;
+use ratatui_widgets::sparkline::Sparkline;
+use ratatui_widgets::table::{self, Cell, Table};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -304,9 +308,8 @@ impl Screen {
                 thousands(row.images_per_second as usize),
             ]
         };
-        let cells = |texts: [String; 7]| {
-            ratatui::widgets::Row::new(texts.map(|text| Cell::from(Line::from(text).alignment(Alignment::Right))))
-        };
+        let cells =
+            |texts: [String; 7]| table::Row::new(texts.map(|text| Cell::from(Line::from(text).alignment(Alignment::Right))));
         let head = ["epoch ", "loss", "accuracy", "val loss", "val acc", "seconds", "images/s"].map(String::from);
         let widths = [7, 9, 9, 9, 9, 9, 10].map(Constraint::Length);
         let table = Table::new(self.rows.iter().rev().map(|row| cells(line(row))), widths)
@@ -359,8 +362,8 @@ fn mean(points: &[(f64, f64)]) -> (f64, f64) {
 mod tests {
     use super::*;
     use mnist_wgpu::metrics::{BatchMetrics, Totals};
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
+    use ratatui_core::backend::TestBackend;
+    use ratatui_core::terminal::Terminal;
 
     fn run(synthetic: bool) -> Run {
         let (name, device, dataset) = ("runs/one".into(), "llvmpipe (Vulkan)".into(), "MNIST, 60,000 images".into());
@@ -441,7 +444,7 @@ mod tests {
         let screen = Screen { colour: false, ..screen(5, true) };
         let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
         terminal.draw(|frame| screen.draw(frame)).unwrap();
-        let coloured = |cell: &ratatui::buffer::Cell| cell.fg != Color::Reset || cell.bg != Color::Reset;
+        let coloured = |cell: &ratatui_core::buffer::Cell| cell.fg != Color::Reset || cell.bg != Color::Reset;
         assert!(!terminal.backend().buffer().content().iter().any(coloured));
     }
 

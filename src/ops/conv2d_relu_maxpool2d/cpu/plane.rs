@@ -7,6 +7,7 @@ use super::patches::Kernels;
 use super::winograd::{FIELD, b_times, pool};
 use crate::ops::Real;
 use crate::ops::lanes::Lanes;
+use crate::ops::matrix::transposed;
 use aligned_vec::{AVec, avec};
 
 /// Windows that are computed at once.
@@ -40,7 +41,7 @@ impl<T: Real> Fields<T> {
                         let row = &image[corners[window] + i * layout.row..][..4];
                         [row[0], row[1], row[2], row[3]]
                     };
-                    let columns = T::transpose([row(0), row(1), row(2), row(3)]);
+                    let columns = transposed([row(0), row(1), row(2), row(3)]);
                     for (j, column) in columns.iter().enumerate() {
                         fields[4 * i + j].0[first..first + 4].copy_from_slice(column);
                     }
