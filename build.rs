@@ -1,7 +1,7 @@
 //! Tells the program with which wgpu it is built and, in a crate from a registry, of which revision it is.
 //!
-//! Runs anew when the lock file changes, not with each commit: a clone's revision is found by `cli::version`, so that a commit
-//! builds neither the library nor its dependencies again.
+//! Runs anew when the lock file changes, not with each commit: a clone's revision is found by `cli::version`, so that a
+//! commit builds neither the library nor its dependencies again.
 
 use std::fs;
 
@@ -11,7 +11,8 @@ fn main() {
     tell(".cargo_vcs_info.json", "\"sha1\": \"", "MNIST_WGPU_REVISION");
 }
 
-/// Hands what follows `key` in `file`, up to the next quote, to the program as the variable `name`; nothing where it is not there.
+/// Hands what follows `key` in `file`, up to the next quote, to the program as the variable `name`; nothing where it is
+/// not there.
 fn tell(file: &str, key: &str, name: &str) {
     let Ok(text) = fs::read_to_string(file) else { return };
     println!("cargo::rerun-if-changed={file}"); // only of a file that exists: another would run this for ever

@@ -1,6 +1,6 @@
-//! Prints, as JSON, everything that a GPU's compiler has to take: the pipelines of a training step and of an evaluation of the
-//! classic network, and each entry point of the WGSL files given, with the values written there. No GPU is needed:
-//! `cargo run --release --example pipelines -- shaders/*.wgsl`. `scripts/browser` gives them to Chromium.
+//! Prints, as JSON, everything that a GPU's compiler has to take: the pipelines of a training step and of an evaluation
+//! of the classic network, and each entry point of the WGSL files given, with the values written there. No GPU is
+//! needed: `cargo run --release --example pipelines -- shaders/*.wgsl`. `scripts/browser` gives them to Chromium.
 
 use mnist_wgpu::data::synthetic;
 use mnist_wgpu::engine::{GpuEngine, Settings};

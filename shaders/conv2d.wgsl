@@ -1,9 +1,10 @@
 // 2-D convolution (cross-correlation), stride 1, zero padding, any sizes: the plain form.
 //
-// One invocation computes one result: it walks over the terms of its sum and loads what it needs from memory, each time anew.
-// Neighbouring invocations take neighbouring places of an image, so that they load neighbouring numbers. The other two
-// dimensions of a dispatch are channels and samples. Nothing is shared, so every size works, and the code is the formula.
-// For 3x3 kernels followed by ReLU and 2x2 pooling see conv2d_relu_maxpool2d.wgsl, which is made to be fast.
+// One invocation computes one result: it walks over the terms of its sum and loads what it needs from memory, each time
+// anew. Neighbouring invocations take neighbouring places of an image, so that they load neighbouring numbers. The
+// other two dimensions of a dispatch are channels and samples. Nothing is shared, so every size works, and the code is
+// the formula. For 3x3 kernels followed by ReLU and 2x2 pooling see conv2d_relu_maxpool2d.wgsl, which is made to be
+// fast.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C
@@ -25,8 +26,8 @@ override PADDING: u32 = 0u;        // P
 fn out_height() -> u32 { return HEIGHT + 2u * PADDING + 1u - KERNEL; }
 fn out_width() -> u32 { return WIDTH + 2u * PADDING + 1u - KERNEL; }
 
-// x[n, c, row - P, column - P], 0 in the padding. An unsigned row above the image wraps to a large one, so one comparison
-// catches both edges.
+// x[n, c, row - P, column - P], 0 in the padding. An unsigned row above the image wraps to a large one, so one
+// comparison catches both edges.
 fn padded_x(n: u32, c: u32, row: u32, column: u32) -> f32 {
     let r = row - PADDING;
     let k = column - PADDING;

@@ -1,12 +1,14 @@
 // 3x3 convolution, bias, ReLU and 2x2 max pooling in one kernel, forward and backward.
 //
-// A pooling window is 2x2 outputs of the convolution: one vec4, in the order (0, 0), (0, 1), (1, 0), (1, 1). The outputs of a
-// window depend on a 4x4 field of the input, four vec4 rows. Of each window only the maximum is written, and which of the
-// four it was; so the convolution's outputs never reach memory, and rows and columns that fill no window are never computed.
+// A pooling window is 2x2 outputs of the convolution: one vec4, in the order (0, 0), (0, 1), (1, 0), (1, 1). The
+// outputs of a window depend on a 4x4 field of the input, four vec4 rows. Of each window only the maximum is written,
+// and which of the four it was; so the convolution's outputs never reach memory, and rows and columns that fill no
+// window are never computed.
 //
-// Loads cost more than multiply-adds. So an invocation computes two neighbouring windows of four output channels: of each
-// input channel it loads 4x6 numbers and four kernels, 60 loads for 288 multiply-adds. The workgroup's 64 invocations take
-// neighbouring windows, which lie side by side in memory, and the same kernels, which a GPU then loads once for all.
+// Loads cost more than multiply-adds. So an invocation computes two neighbouring windows of four output channels: of
+// each input channel it loads 4x6 numbers and four kernels, 60 loads for 288 multiply-adds. The workgroup's 64
+// invocations take neighbouring windows, which lie side by side in memory, and the same kernels, which a GPU then loads
+// once for all.
 //
 // Sums have names, not indices: they must stay in registers, and compilers disagree about arrays in registers.
 // Rows and columns count from the corner of the padded input.
@@ -43,8 +45,8 @@ struct Field { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f } // 4x4 numbers aroun
 struct Kernel { r0: vec3f, r1: vec3f, r2: vec3f }           // 3x3 taps
 struct Pair { left: vec4f, right: vec4f }                   // two neighbouring windows, 2x2 each
 
-// What lies at `row`, `column` of the padded input. An unsigned row above the image wraps around to a large one, so that one
-// comparison finds what is above and below.
+// What lies at `row`, `column` of the padded input. An unsigned row above the image wraps around to a large one, so
+// that one comparison finds what is above and below.
 fn x_at(plane: u32, row: u32, column: u32) -> f32 {
     let r = row - PADDING;
     let k = column - PADDING;
@@ -61,7 +63,8 @@ fn x_four(plane: u32, row: u32, column: u32) -> vec4f {
     return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
 }
 
-// Two neighbours. Without padding only those of a window that is not stored may be outside: they must not lie behind the last.
+// Two neighbours. Without padding only those of a window that is not stored may be outside: they must not lie behind
+// the last.
 fn x_two(plane: u32, row: u32, column: u32) -> vec2f {
     if (PADDING > 0u) {
         return vec2f(x_at(plane, row, column), x_at(plane, row, column + 1u));
@@ -182,10 +185,9 @@ fn d_y_at(n: u32, o: u32, row: u32, column: u32) -> f32 {
     return d_y[(n * OUT_CHANNELS + o) * windows() + window_at(row, column)];
 }
 
-// d_x is the convolution of that gradient with the kernels turned around:
-// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d[n, o, r - i, k - j]
-// A 2x2 patch of it meets four windows: its own, those above and to the left, and the one above to the left. An invocation
-// computes two neighbouring patches, hence from six windows, of four input channels.
+// d_x is the convolution of that gradient with the kernels turned around: d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] *
+// d[n, o, r - i, k - j] A 2x2 patch of it meets four windows: its own, those above and to the left, and the one above
+// to the left. An invocation computes two neighbouring patches, hence from six windows, of four input channels.
 // Invocations: strips of two patches of (N, PH + 1, PW + 1). Workgroups along y: tiles of C.
 @compute @workgroup_size(64)
 fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
@@ -277,9 +279,9 @@ fn living_d_y(n: u32, o: u32, at: u32, q: u32) -> f32 {
     return select(d_y[(n * OUT_CHANNELS + min(o, OUT_CHANNELS - 1u)) * windows() + at], 0.0, q == DEAD);
 }
 
-// d_weight[o,c,i,j] = sum_{n,w} d_y[n,o,w] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], q the winner; d_bias[o] = sum_{n,w} d_y[n,o,w]
-// An invocation takes one input channel, four output channels and columns of windows, from top to bottom, so that two of a
-// field's four rows are there already. Then the workgroup adds up its slices' sums, in order.
+// d_weight[o,c,i,j] = sum_{n,w} d_y[n,o,w] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], q the winner; d_bias[o] =
+// sum_{n,w} d_y[n,o,w] An invocation takes one input channel, four output channels and columns of windows, from top to
+// bottom, so that two of a field's four rows are there already. Then the workgroup adds up its slices' sums, in order.
 // Workgroups: C_LANES channels of C; tiles of O.
 @compute @workgroup_size(GROUP)
 fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {

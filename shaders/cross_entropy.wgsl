@@ -1,9 +1,10 @@
-// Softmax cross-entropy over CLASSES logits per sample, the mean over the batch, and what an epoch's report needs of it.
+// Softmax cross-entropy over CLASSES logits per sample, the mean over the batch, and what an epoch's report needs of
+// it.
 //
 // `forward` and `backward` are the textbook pair, an invocation per sample. Training runs `train`, both of them and the
-// batch's metrics in one dispatch; an evaluation runs `evaluate`, the metrics alone. These two are one workgroup, since a
-// batch has few logits: its invocations take samples in turn, then the first adds up what all have found, in order. So a sum
-// does not depend on which invocation is faster, and the same batch gives the same bits.
+// batch's metrics in one dispatch; an evaluation runs `evaluate`, the metrics alone. These two are one workgroup, since
+// a batch has few logits: its invocations take samples in turn, then the first adds up what all have found, in order.
+// So a sum does not depend on which invocation is faster, and the same batch gives the same bits.
 
 override BATCH: u32 = 32u;     // N
 override CLASSES: u32 = 10u;

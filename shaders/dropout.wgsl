@@ -1,9 +1,9 @@
 // Dropout by itself; linear.wgsl has its own where a linear layer follows.
 //
-// In training an element becomes 0 with a probability, and the others are multiplied by SCALE. Which ones is decided by a hash
-// of (seed, layer, step, index), the same function as `ops::dropout::cpu::keep`, so that nothing has to be stored between the
-// passes: the backward pass runs `apply` on the gradient. Each invocation takes elements a whole dispatch apart, so that
-// neighbours load neighbouring numbers, and a dispatch of limited size serves any length.
+// In training an element becomes 0 with a probability, and the others are multiplied by SCALE. Which ones is decided by
+// a hash of (seed, layer, step, index), the same function as `ops::dropout::cpu::keep`, so that nothing has to be
+// stored between the passes: the backward pass runs `apply` on the gradient. Each invocation takes elements a whole
+// dispatch apart, so that neighbours load neighbouring numbers, and a dispatch of limited size serves any length.
 
 override LENGTH: u32 = 4096u;
 override KEY: u32 = 0u;                   // from seed and layer

@@ -1,11 +1,11 @@
 // Fully connected layer, y = x W^T + b, and the dropout of its input that may come before it.
 //
-// Each kernel computes blocks of a matrix product, so that a number loaded serves several multiply-adds. The sums of a block
-// have names, not indices: they must stay in registers, and compilers disagree about arrays in registers.
+// Each kernel computes blocks of a matrix product, so that a number loaded serves several multiply-adds. The sums of a
+// block have names, not indices: they must stay in registers, and compilers disagree about arrays in registers.
 //
-// In training dropout sets each input to 0 with a probability, and multiplies the others by SCALE. Which ones is decided by
-// a hash of (seed, layer, step, index), the same function as `ops::dropout::cpu::keep`. So nothing is stored between the
-// passes: each draws the mask again as it loads x, or as it stores the gradient of x.
+// In training dropout sets each input to 0 with a probability, and multiplies the others by SCALE. Which ones is
+// decided by a hash of (seed, layer, step, index), the same function as `ops::dropout::cpu::keep`. So nothing is stored
+// between the passes: each draws the mask again as it loads x, or as it stores the gradient of x.
 
 override BATCH: u32 = 32u;       // N
 override INPUTS: u32 = 1600u;    // K
@@ -52,16 +52,16 @@ fn drop(value: f32, i: u32) -> f32 {
     return select(0.0, value * SCALE, hash(i ^ hash(batch.step + KEY)) >= THRESHOLD);
 }
 
-// The invocations' sums for a block: one row per element, of odd length, so that no two invocations meet in a memory bank.
+// The invocations' sums for a block: one row per element, of odd length, so that no two invocations meet in a memory
+// bank.
 const STRIDE: u32 = GROUP + 1u;
 var<workgroup> parts: array<f32, BLOCK * BLOCK * STRIDE>;
 
 fn x_at(i: u32) -> f32 { return drop(x[i], i); }
 
-// y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k]
-// A workgroup shares a block of 4 samples and 4 outputs. Invocation l sums k = l, l + GROUP, ..., so that neighbours load
-// neighbouring numbers; then the invocations' sums are added up in order.
-// Workgroups: blocks of O; blocks of N.
+// y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k] A workgroup shares a block of 4 samples and 4 outputs. Invocation l
+// sums k = l, l + GROUP, ..., so that neighbours load neighbouring numbers; then the invocations' sums are added up in
+// order. Workgroups: blocks of O; blocks of N.
 @compute @workgroup_size(GROUP)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
     let o = group.x * BLOCK;
@@ -102,7 +102,8 @@ fn store_parts(at: u32, s: vec4f) {
     parts[at + 3u * STRIDE] = s.w;
 }
 
-// ROWS rows of a gradient, of each of them the columns k, k + GROUP, ... So neighbours load and store neighbouring numbers.
+// ROWS rows of a gradient, of each of them the columns k, k + GROUP, ... So neighbours load and store neighbouring
+// numbers.
 struct Rows { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f, r4: vec4f, r5: vec4f, r6: vec4f, r7: vec4f }
 
 // The sums and one more term: eight numbers of d_y, one a row, times four columns of x or of the weight.

@@ -1,9 +1,9 @@
 // Max pooling over SIZE x SIZE windows that do not overlap. Planes are (N * C), windows PH x PW.
 //
-// In `forward` an invocation finds the maximum of one window, and keeps where it was. In `backward` an invocation computes one
-// element of d_x, by asking whether it won its window: so each is written once, by one invocation, and nothing has to be
-// cleared before. Invocations along x share a plane, and take planes in turn, since a dispatch has at most 65,535 workgroups
-// in a dimension.
+// In `forward` an invocation finds the maximum of one window, and keeps where it was. In `backward` an invocation
+// computes one element of d_x, by asking whether it won its window: so each is written once, by one invocation, and
+// nothing has to be cleared before. Invocations along x share a plane, and take planes in turn, since a dispatch has at
+// most 65,535 workgroups in a dimension.
 
 override PLANES: u32 = 2048u;  // N * C
 override HEIGHT: u32 = 11u;
@@ -19,8 +19,8 @@ override SIZE: u32 = 2u;
 // By the bits, since WGSL lets a compiler assume that comparisons meet no NaN.
 fn is_nan(value: f32) -> bool { return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u; }
 
-// y = max over the window; winner is where in the plane it was. `>` keeps the first of equal values, and a NaN wins, as in
-// PyTorch.
+// y = max over the window; winner is where in the plane it was. `>` keeps the first of equal values, and a NaN wins, as
+// in PyTorch.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let pooled_w = WIDTH / SIZE;
@@ -47,7 +47,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     }
 }
 
-// d_x is d_y where the element won its window, 0 elsewhere. One invocation per element of d_x, so that each is written once.
+// d_x is d_y where the element won its window, 0 elsewhere. One invocation per element of d_x, so that each is written
+// once.
 @compute @workgroup_size(64)
 fn backward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let pooled_w = WIDTH / SIZE;

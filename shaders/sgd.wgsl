@@ -1,8 +1,8 @@
 // SGD with momentum, as torch.optim.SGD.
 //
-// All parameters lie in one arena, their gradients and velocities in two others, so that one dispatch serves the whole network.
-// A kernel that computes so little waits for memory alone: an invocation moves four numbers at once, neighbours four
-// neighbouring ones, and takes the next a whole dispatch further on.
+// All parameters lie in one arena, their gradients and velocities in two others, so that one dispatch serves the whole
+// network. A kernel that computes so little waits for memory alone: an invocation moves four numbers at once,
+// neighbours four neighbouring ones, and takes the next a whole dispatch further on.
 
 override LENGTH: u32 = 225280u; // a multiple of 4
 override MOMENTUM: f32 = 0.9;

@@ -1,5 +1,5 @@
-//! Checkpoints, as bytes: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved from PyTorch
-//! can stand in for.
+//! Checkpoints, as bytes: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved
+//! from PyTorch can stand in for.
 
 use crate::data;
 use crate::model::{Model, ModelError};
@@ -121,8 +121,8 @@ pub fn write(model: &Model, state: &State, info: &Info, position: Option<&Positi
     Ok(bytes)
 }
 
-/// Puts the keys of a safetensors file's JSON header in order. The metadata's come in that of a hash map, which would make another
-/// file of the same network each time.
+/// Puts the keys of a safetensors file's JSON header in order. The metadata's come in that of a hash map, which would
+/// make another file of the same network each time.
 fn sort_header(file: &mut [u8]) -> Result<(), serde_json::Error> {
     let Some((len, rest)) = file.split_first_chunk_mut() else { return Ok(()) };
     let Some(header) = rest.get_mut(..u64::from_le_bytes(*len) as usize) else { return Ok(()) };
@@ -134,7 +134,8 @@ fn sort_header(file: &mut [u8]) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one for MNIST.
+/// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one
+/// for MNIST.
 ///
 /// # Errors
 ///

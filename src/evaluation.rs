@@ -1,5 +1,5 @@
-//! What a network says of each image of a set, and what follows from it: the confusion matrix, precision and recall, and the
-//! worst mistakes.
+//! What a network says of each image of a set, and what follows from it: the confusion matrix, precision and recall,
+//! and the worst mistakes.
 
 use crate::engine::{Engine, Pass, Set, Work};
 use crate::metrics::Totals;
@@ -46,8 +46,8 @@ pub struct Confusion {
     counts: Vec<u64>,
 }
 
-/// Judges the images `order` of `set`, every one of them, without dropout. Unlike [`crate::train::evaluate`] it reads the logits
-/// of each batch back.
+/// Judges the images `order` of `set`, every one of them, without dropout. Unlike [`crate::train::evaluate`] it reads
+/// the logits of each batch back.
 pub async fn judge<E: Engine>(
     engine: &mut E,
     set: Set,

@@ -1,5 +1,5 @@
-//! From a picture, as a paint program or a camera makes it, to what a network takes; a digit becomes 28x28 bytes as MNIST's were
-//! made.
+//! From a picture, as a paint program or a camera makes it, to what a network takes; a digit becomes 28x28 bytes as
+//! MNIST's were made.
 //!
 //! ```text
 //! bytes -> decode -> ink (what differs from the paper) -> fit (20x20, centred in 28x28 by mass)
@@ -23,7 +23,8 @@ pub const MOST_PIXELS: u64 = 120_000_000;
 /// A larger picture is first scaled down until its longer side has this many pixels; a digit needs twenty.
 const WORKING_SIDE: u32 = 1024;
 
-/// Why a picture gives no digit. Each text says what was expected, what was found and what to do, not which file it was.
+/// Why a picture gives no digit. Each text says what was expected, what was found and what to do, not which file it
+/// was.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error("expected a PNG or JPEG picture, found {found}; save the picture as PNG")]
@@ -39,8 +40,9 @@ pub enum Fault {
     Blank { width: u32, height: u32 },
 }
 
-/// What a network for samples of shape `shape`, (C, H, W), takes of the PNG or JPEG file `bytes`: C * H * W bytes. For (1, 28, 28)
-/// that is the digit in the picture, for all other shapes the picture itself, scaled to H x W; in grey if C is 1.
+/// What a network for samples of shape `shape`, (C, H, W), takes of the PNG or JPEG file `bytes`: C * H * W bytes. For
+/// (1, 28, 28) that is the digit in the picture, for all other shapes the picture itself, scaled to H x W; in grey if C
+/// is 1.
 ///
 /// # Errors
 ///
@@ -58,8 +60,9 @@ pub fn sample(bytes: &[u8], shape: [usize; 3]) -> Result<Vec<u8>, Fault> {
     })
 }
 
-/// The digit in the PNG or JPEG file `bytes`, as (28, 28) bytes, row by row, 0 for paper to 255 for ink. Dark on light or
-/// light on dark makes no difference; of a picture that is partly transparent, what lies on the transparent ground counts.
+/// The digit in the PNG or JPEG file `bytes`, as (28, 28) bytes, row by row, 0 for paper to 255 for ink. Dark on light
+/// or light on dark makes no difference; of a picture that is partly transparent, what lies on the transparent ground
+/// counts.
 ///
 /// # Errors
 ///
@@ -141,8 +144,8 @@ fn shrink(picture: RgbImage) -> RgbImage {
     thumbnail(&picture, scaled(width), scaled(height))
 }
 
-/// The picture itself, if it has MNIST's form already: white on black, at most 20x20, and with its centre of mass in the
-/// middle. To scale it again could only blur it.
+/// The picture itself, if it has MNIST's form already: white on black, at most 20x20, and with its centre of mass in
+/// the middle. To scale it again could only blur it.
 fn as_mnist(picture: &RgbImage) -> Option<[u8; PIXELS]> {
     if picture.dimensions() != (COLS as u32, ROWS as u32) || picture.pixels().any(|&Rgb([r, g, b])| r != g || g != b) {
         return None;

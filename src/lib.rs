@@ -1,5 +1,5 @@
-//! mnist-wgpu trains a convolutional network on whatever GPU a machine has, through WGSL compute shaders, and on the CPU. This
-//! program trains the classic one on digits that it draws itself:
+//! mnist-wgpu trains a convolutional network on whatever GPU a machine has, through WGSL compute shaders, and on the
+//! CPU. This program trains the classic one on digits that it draws itself:
 //!
 //! ```no_run
 #![doc = include_str!("../examples/train.rs")]
@@ -20,11 +20,11 @@
 //! train      the loop itself      checkpoint    what is kept
 //! ```
 //!
-//! [`model`] turns a list of layers into shapes, parameters and ops. [`train::fit`] is the place to start reading. The file
-//! `ARCHITECTURE.md` walks through the house and says how to add an op.
+//! [`model`] turns a list of layers into shapes, parameters and ops. [`train::fit`] is the place to start reading. The
+//! file `ARCHITECTURE.md` walks through the house and says how to add an op.
 //!
-//! The library takes and gives bytes. It knows no file, clock or flag. Modules that do, for the command line, come with the feature
-//! `cli`.
+//! The library takes and gives bytes. It knows no file, clock or flag. Modules that do, for the command line, come with
+//! the feature `cli`.
 
 pub mod checkpoint;
 pub mod data;

@@ -81,7 +81,8 @@ impl Model {
         }
     }
 
-    /// The classic MNIST network over samples of shape `input` (C, H, W): 225,034 parameters for (1, 28, 28) and 10 classes.
+    /// The classic MNIST network over samples of shape `input` (C, H, W): 225,034 parameters for (1, 28, 28) and 10
+    /// classes.
     ///
     /// # Errors
     ///
@@ -129,7 +130,8 @@ impl Model {
         self.parameters.iter().map(|p| p.range.len()).sum()
     }
 
-    /// Elements of the arena that holds all parameters, each aligned so that a GPU can bind it by itself. The gaps stay 0.
+    /// Elements of the arena that holds all parameters, each aligned so that a GPU can bind it by itself. The gaps stay
+    /// 0.
     pub fn arena_len(&self) -> usize {
         arena_len(&self.parameters)
     }
@@ -155,8 +157,8 @@ impl Model {
         layers.filter_map(stage).collect()
     }
 
-    /// Dense FLOPs of one training step on `batch_size` samples; see [`crate::ops::Op::flops`]. Nobody asks the first op for the
-    /// gradient of its input.
+    /// Dense FLOPs of one training step on `batch_size` samples; see [`crate::ops::Op::flops`]. Nobody asks the first
+    /// op for the gradient of its input.
     pub fn training_flops(&self, batch_size: usize) -> u64 {
         let passes = |index| if index == 0 { 2 } else { 3 };
         let stages = self.stages(0);

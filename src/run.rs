@@ -1,4 +1,5 @@
-//! A run is a folder: what it was told to do, how it went, the best network, and the last one with all that is needed to go on.
+//! A run is a folder: what it was told to do, how it went, the best network, and the last one with all that is needed
+//! to go on.
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Info};
 use crate::files;
@@ -123,8 +124,8 @@ pub struct Device {
     pub name: String,
     pub backend: Option<String>,
     pub driver: Option<String>,
-    /// The vector instructions of the CPU path; none for a GPU. Earlier versions wrote it as `variant`, which for a GPU named kernels
-    /// that are no more.
+    /// The vector instructions of the CPU path; none for a GPU. Earlier versions wrote it as `variant`, which for a GPU
+    /// named kernels that are no more.
     #[serde(alias = "variant")]
     pub instructions: Option<String>,
 }
@@ -171,8 +172,8 @@ pub enum RunError {
 }
 
 impl Run {
-    /// Checks, before anything takes long, that `folder` can become a new run's: it is not there yet, or empty, or `force` is set. Makes
-    /// nothing.
+    /// Checks, before anything takes long, that `folder` can become a new run's: it is not there yet, or empty, or
+    /// `force` is set. Makes nothing.
     pub fn check(folder: &Path, force: bool) -> Result<Self, RunError> {
         if folder.is_file() {
             return Err(RunError::File { path: folder.into() });
@@ -194,8 +195,9 @@ impl Run {
         Ok(run)
     }
 
-    /// Makes the folder of a new run and begins it with `config`. With `force` it removes what an earlier run left there, the file
-    /// that could be resumed first; without, a run that somebody else has begun in the folder meanwhile is refused.
+    /// Makes the folder of a new run and begins it with `config`. With `force` it removes what an earlier run left
+    /// there, the file that could be resumed first; without, a run that somebody else has begun in the folder meanwhile
+    /// is refused.
     pub fn create(&self, config: &Config, force: bool) -> Result<(), RunError> {
         let text = self.toml(config)?;
         let made = std::fs::create_dir_all(&self.folder);
@@ -273,7 +275,8 @@ impl Run {
         }
     }
 
-    /// The rows of the first `epochs` epochs, in order; those of later ones, which a checkpoint does not have, are left out.
+    /// The rows of the first `epochs` epochs, in order; those of later ones, which a checkpoint does not have, are left
+    /// out.
     pub fn history(&self, epochs: u32) -> Result<Vec<Row>, RunError> {
         let path = self.path(METRICS);
         if epochs == 0 {
@@ -295,7 +298,8 @@ impl Run {
         files::replace(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
-    /// Points `runs/latest` at a run in `runs/`: a symbolic link, or where the system has none a file that holds the name.
+    /// Points `runs/latest` at a run in `runs/`: a symbolic link, or where the system has none a file that holds the
+    /// name.
     pub fn point_latest(&self) -> Result<(), RunError> {
         let (Some(parent), Some(name)) = (self.folder.parent(), self.folder.file_name()) else { return Ok(()) };
         let latest = parent.join(LATEST);

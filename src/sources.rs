@@ -1,5 +1,5 @@
-//! Where a data set comes from: the first of a folder that the user names, the cache folder, a download into it, and digits that the
-//! program draws itself.
+//! Where a data set comes from: the first of a folder that the user names, the cache folder, a download into it, and
+//! digits that the program draws itself.
 
 mod download;
 mod folder;
@@ -80,7 +80,8 @@ pub enum Event<'a> {
     },
 }
 
-/// Why no data set could be loaded. Each text names the file or folder, what was expected, what was found, and what to do.
+/// Why no data set could be loaded. Each text names the file or folder, what was expected, what was found, and what to
+/// do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error(
@@ -131,8 +132,8 @@ impl SourceError {
 
 /// Loads the data set from the first source that has it.
 ///
-/// `on_event` is called with messages for the user and with the progress of downloads. The last resort, synthetic digits,
-/// always works; the caller must say loudly that a [`Origin::Synthetic`] data set is not MNIST.
+/// `on_event` is called with messages for the user and with the progress of downloads. The last resort, synthetic
+/// digits, always works; the caller must say loudly that a [`Origin::Synthetic`] data set is not MNIST.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! TensorBoard's event files: the scalars of a run, for `tensorboard --logdir FOLDER`.
 //!
-//! An event file is a sequence of records, each of a length, the length's checksum, a protobuf message `Event`, and its checksum. Of
-//! `event.proto` and `summary.proto` only the fields that scalars need stand below, with the numbers that they have there.
+//! An event file is a sequence of records, each of a length, the length's checksum, a protobuf message `Event`, and its
+//! checksum. Of `event.proto` and `summary.proto` only the fields that scalars need stand below, with the numbers that
+//! they have there.
 
 use crate::history::Row;
 use prost::Message;
@@ -10,7 +11,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes one event file. Every start of a run, resumed or not, gets a file of its own in the run's folder, as TensorBoard expects.
+/// Writes one event file. Every start of a run, resumed or not, gets a file of its own in the run's folder, as
+/// TensorBoard expects.
 pub struct EventWriter {
     file: File,
     path: PathBuf,

@@ -34,8 +34,8 @@ pub struct Position {
     pub seconds: f64,
 }
 
-/// How an epoch went. Training figures are means over the epoch's full batches, taken while the parameters changed and with
-/// dropout; validation figures count every image, after the epoch, without dropout.
+/// How an epoch went. Training figures are means over the epoch's full batches, taken while the parameters changed and
+/// with dropout; validation figures count every image, after the epoch, without dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EpochReport {
     /// From 1.
@@ -104,9 +104,9 @@ pub enum TrainError {
     Observer(Box<dyn Error + Send + Sync>),
 }
 
-/// How many batches one submit takes: as many as keep it below a twentieth of a second, at most [`Pace::MOST`]. So the host seldom
-/// has to act, and no driver's watchdog fires on a slow GPU. It is a power of two: drivers keep the memory of the largest submit,
-/// and a step that takes a little less than usual must not ask for more.
+/// How many batches one submit takes: as many as keep it below a twentieth of a second, at most [`Pace::MOST`]. So the
+/// host seldom has to act, and no driver's watchdog fires on a slow GPU. It is a power of two: drivers keep the memory
+/// of the largest submit, and a step that takes a little less than usual must not ask for more.
 struct Pace {
     batches: usize,
     last: Duration,
@@ -149,8 +149,8 @@ impl<'a> Progression<'a> {
         Self { epoch, work, batches, done: 0, totals: Totals::default(), pace: Pace::new(clock()), clock }
     }
 
-    /// Runs the batches before `end` and adds up their metrics. Nothing is in flight afterwards, also where the observer asked
-    /// to stop before.
+    /// Runs the batches before `end` and adds up their metrics. Nothing is in flight afterwards, also where the
+    /// observer asked to stop before.
     async fn run_to<E: Engine>(
         &mut self,
         end: usize,
@@ -185,8 +185,8 @@ impl<'a> Progression<'a> {
     }
 }
 
-/// Trains from where `start` stands to the end of epoch `options.epochs`; the engine has the state that belongs to `start`.
-/// `clock` tells the time since any fixed moment.
+/// Trains from where `start` stands to the end of epoch `options.epochs`; the engine has the state that belongs to
+/// `start`. `clock` tells the time since any fixed moment.
 pub async fn fit<E: Engine>(
     engine: &mut E,
     split: &Split,
@@ -249,8 +249,8 @@ async fn stop<E: Engine>(engine: &mut E, position: &Position, observer: &mut dyn
     }
 }
 
-/// Loss and accuracy over the images `order` of `set`, every one of them counted, without dropout. `epoch` only labels the
-/// progress.
+/// Loss and accuracy over the images `order` of `set`, every one of them counted, without dropout. `epoch` only labels
+/// the progress.
 pub async fn evaluate<E: Engine>(
     engine: &mut E,
     set: Set,

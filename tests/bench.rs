@@ -1,4 +1,5 @@
-//! The measuring tools' promises, kept by the program itself: complete, consistent figures in a form that programs can read.
+//! The measuring tools' promises, kept by the program itself: complete, consistent figures in a form that programs can
+//! read.
 
 mod common;
 
@@ -45,7 +46,8 @@ fn digits() -> Dataset {
     synthetic(100, 10, 0)
 }
 
-/// The classic network, planned for a batch of 32 on the first adapter: what its dispatches are, to hold figures against.
+/// The classic network, planned for a batch of 32 on the first adapter: what its dispatches are, to hold figures
+/// against.
 fn dispatches() -> Vec<(String, u64, u64)> {
     let context = &common::contexts(&common::BOTH[1..])[0];
     let model = Model::classic([1, 28, 28], 10, 0.5).expect("the classic network");

@@ -1,6 +1,6 @@
-//! The checkpoints' promises: what is saved is loaded bit for bit and by PyTorch, a file that is anything else is refused by an
-//! error that names it, and a save that fails leaves what was there. `golden/check_pytorch.py` holds both directions against
-//! PyTorch itself.
+//! The checkpoints' promises: what is saved is loaded bit for bit and by PyTorch, a file that is anything else is
+//! refused by an error that names it, and a save that fails leaves what was there. `golden/check_pytorch.py` holds both
+//! directions against PyTorch itself.
 
 use mnist_wgpu::checkpoint::{CheckpointError, Info, NORMALISATION};
 use mnist_wgpu::data::digits;
@@ -143,7 +143,7 @@ fn saving_over_an_older_network_replaces_it() {
     let (folder, path) = saved(&classic());
     let newer = classic().init(2);
     save(&path, &classic(), &newer, &info(&classic())).unwrap();
-    assert_eq!(bits(&load(&path).unwrap().state.parameters()), bits(&newer));
+    assert_eq!(bits(load(&path).unwrap().state.parameters()), bits(&newer));
     assert_eq!(files(folder.path()), ["model.safetensors"]);
 }
 

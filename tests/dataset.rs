@@ -1,5 +1,5 @@
-//! The dataset's promises: a bad file is named and never loaded, the sources are tried in order, and a download is believed
-//! only after its checksum. What splits and synthetic digits promise is tested beside them, in `src/data/`.
+//! The dataset's promises: a bad file is named and never loaded, the sources are tried in order, and a download is
+//! believed only after its checksum. What splits and synthetic digits promise is tested beside them, in `src/data/`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -271,8 +271,8 @@ fn gzip_bomb_is_not_unpacked() {
     file_refused(TRAIN_IMAGES, &header(TRAIN_IMAGES, u32::MAX, u32::MAX), &["at most 2147483648 bytes"]);
 }
 
-/// A folder of IDX files of bytes: images of `sizes`, all pixels 9, and as many labels as `sizes` and `labels` say, 0, 1, 2, 3 and so
-/// on below `labels`.
+/// A folder of IDX files of bytes: images of `sizes`, all pixels 9, and as many labels as `sizes` and `labels` say, 0,
+/// 1, 2, 3 and so on below `labels`.
 fn idx_folder(sizes: &[u32], labels: &[u32]) -> TempDir {
     let folder = tempdir().unwrap();
     for name in FILES {

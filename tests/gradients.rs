@@ -1,7 +1,8 @@
 //! Every backward pass of the CPU mirror is the gradient of its forward pass: central finite differences, in f64.
 //!
 //! Each op's output y is reduced to one number, the objective `L = sum d_y * y` with fixed random d_y. Then d_x is the
-//! gradient of L, and element i of it is compared with `(L(x + h e_i) - L(x - h e_i)) / 2h`. What the two may differ by:
+//! gradient of L, and element i of it is compared with `(L(x + h e_i) - L(x - h e_i)) / 2h`. What the two may differ
+//! by:
 //!
 //! - truncation, `h^2 / 6 * max|L'''|`. Along one coordinate every op but cross-entropy is linear, once its inputs stand
 //!   far enough from ties and zeros (which is asserted, not hoped for): there it is 0.
@@ -106,7 +107,8 @@ fn objective(d_y: &[f64], forward: impl FnOnce(&mut [f64])) -> f64 {
 
 #[test]
 fn conv2d_backward_is_the_gradient() {
-    // N, C, H, W, O, K, P: one element; padding; even kernels; a kernel as large as the image; more than one task of samples
+    // N, C, H, W, O, K, P: one element; padding; even kernels; a kernel as large as the image; more than one task of
+    // samples
     let cases = [
         (1, 1, 1, 1, 1, 1, 0),
         (2, 3, 5, 4, 2, 3, 1),
@@ -137,8 +139,8 @@ fn conv2d_backward_is_the_gradient() {
     }
 }
 
-/// How far the inputs keep ReLU and pooling from changing their mind: the least distance between the two largest sums of a
-/// window, and between its largest sum and 0.
+/// How far the inputs keep ReLU and pooling from changing their mind: the least distance between the two largest sums
+/// of a window, and between its largest sum and 0.
 fn least_gap(op: &Conv2dReluMaxPool2d, x: &[f64], weight: &[f64], bias: &[f64]) -> f64 {
     let &Conv2dReluMaxPool2d { channels, height, width, out, padding } = op;
     let conv = Conv2d { channels, height, width, out, kernel: 3, padding };
@@ -173,7 +175,8 @@ fn conv2d_relu_maxpool2d_backward_is_the_gradient() {
         // Lowered, so that ReLU cuts a good part of the windows.
         let bias: Vec<f64> = draw(stream + 2, out).iter().map(|x| x - 0.5).collect();
 
-        // A step of h moves each sum by at most h (inputs and weights are at most 1), two sums by 2 h against each other.
+        // A step of h moves each sum by at most h (inputs and weights are at most 1), two sums by 2 h against each
+        // other.
         let gap = least_gap(&op, &x, &weight, &bias);
         assert!(gap > 2.0 * H, "{op:?}: the inputs stand {gap:e} from a tie, closer than {:e}", 2.0 * H);
 
@@ -265,7 +268,8 @@ fn linear_backward_is_the_gradient() {
     }
 }
 
-/// The backward pass is the same function as the forward pass: this asks whether that is right, mask and scale included.
+/// The backward pass is the same function as the forward pass: this asks whether that is right, mask and scale
+/// included.
 #[test]
 fn dropout_backward_is_the_gradient() {
     for (case, (len, p)) in [(3, 0.25), (37, 0.5), (257, 0.9)].into_iter().enumerate() {
@@ -309,7 +313,8 @@ fn cross_entropy_backward_is_the_gradient() {
     }
 }
 
-/// The comparison itself: just over the bound, a wrong sign, a zero, NaN, a missing element, a bound too wide to mean anything.
+/// The comparison itself: just over the bound, a wrong sign, a zero, NaN, a missing element, a bound too wide to mean
+/// anything.
 #[test]
 fn compare_refuses_wrong_gradients() {
     let x = draw(600, 2);

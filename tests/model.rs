@@ -1,5 +1,5 @@
-//! The network's promises: PyTorch's shapes, names and initialisation, and a stack that cannot be built is an error that says
-//! which layer and why.
+//! The network's promises: PyTorch's shapes, names and initialisation, and a stack that cannot be built is an error
+//! that says which layer and why.
 
 use mnist_wgpu::engine::rewrite::{FUSE, rewrite};
 use mnist_wgpu::gpu::tensor::ALIGNMENT;
@@ -287,8 +287,8 @@ fn initial_values_are_pytorchs_uniform_distribution() {
     let model = classic();
     let arena = model.init(0);
     for p in model.parameters() {
-        // U(-bound, bound) has mean 0, variance bound^2 / 3 and fourth moment bound^4 / 5; in units of the bound, means of n
-        // values stray from these by sqrt(1/3 / n) and sqrt((1/5 - 1/9) / n).
+        // U(-bound, bound) has mean 0, variance bound^2 / 3 and fourth moment bound^4 / 5; in units of the bound, means
+        // of n values stray from these by sqrt(1/3 / n) and sqrt((1/5 - 1/9) / n).
         let bound = 1.0 / (fan_in(p) as f64).sqrt();
         let values: Vec<f64> = arena[p.range.clone()].iter().map(|&x| f64::from(x) / bound).collect();
         let n = values.len() as f64;

@@ -1,4 +1,5 @@
-//! What is exported as ONNX computes the same logits in a runtime that is not ours. (`tests/golden/check_onnx.py` asks onnxruntime.)
+//! What is exported as ONNX computes the same logits in a runtime that is not ours. (`tests/golden/check_onnx.py` asks
+//! onnxruntime.)
 
 mod common;
 
@@ -72,7 +73,8 @@ fn another_runtime_computes_our_logits_from_any_stack_of_layers() {
     let dropout = || Layer::from(dropout::Settings { p: 0.5 });
     check([1, 28, 28], Model::classic_layers(CLASSES, 0.5));
     check([1, 28, 28], vec![Layer::Flatten, linear(10)]);
-    // Windows and kernels that leave rows and columns over, on images that are not square; dropout everywhere, and last.
+    // Windows and kernels that leave rows and columns over, on images that are not square; dropout everywhere, and
+    // last.
     let mut layers = vec![dropout(), conv(4, 5, 2), Layer::Relu, pool(3), dropout(), conv(3, 2, 1), pool(2), Layer::Relu];
     layers.extend([Layer::Flatten, linear(17), Layer::Relu, linear(10), dropout()]);
     check([3, 13, 17], layers);

@@ -1,5 +1,5 @@
-//! The report's promises: five whole files whatever a run was like, a page that says everything and needs nothing but itself,
-//! pictures that decode and show the digits pixel by pixel, and a failure that names its file.
+//! The report's promises: five whole files whatever a run was like, a page that says everything and needs nothing but
+//! itself, pictures that decode and show the digits pixel by pixel, and a failure that names its file.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use mnist_wgpu::data::{digits, synthetic};

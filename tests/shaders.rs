@@ -1,5 +1,5 @@
-//! Every shader of the project, without running it: each file has its op, parses, translates for every API, stays within
-//! WebGPU's default limits and agrees with the host on the structs they share. And the host's binding rules.
+//! Every shader of the project, without running it: each file has its op, parses, translates for every API, stays
+//! within WebGPU's default limits and agrees with the host on the structs they share. And the host's binding rules.
 
 mod common;
 

@@ -1,8 +1,8 @@
 // First rung: the definition of 3x3 convolution, bias, ReLU and 2x2 max pooling, written down as loops.
 //
-// One invocation computes one element of y. It needs four outputs of the convolution, those of its pooling window, and keeps
-// the largest. Each product loads both of its factors from memory: two loads for each multiply-add.
-// A GPU can do far more multiply-adds than loads, so it spends its time waiting for loads.
+// One invocation computes one element of y. It needs four outputs of the convolution, those of its pooling window, and
+// keeps the largest. Each product loads both of its factors from memory: two loads for each multiply-add. A GPU can do
+// far more multiply-adds than loads, so it spends its time waiting for loads.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C

@@ -1,10 +1,10 @@
 // Second rung: what is used more than once is loaded once.
 //
-// The four outputs of a window overlap: together they need a 4x4 field of the input, 16 numbers, not 36, and all four use the
-// same nine taps. So the loop over channels goes outside: for each channel the invocation loads the field into an array of
-// its own, and each tap when it is needed. 25 loads for 36 multiply-adds.
-// Arrays that are indexed by loop variables: a compiler keeps them in registers only if it unrolls all of these loops, and
-// not all do. Otherwise they lie in memory, and nothing was gained.
+// The four outputs of a window overlap: together they need a 4x4 field of the input, 16 numbers, not 36, and all four
+// use the same nine taps. So the loop over channels goes outside: for each channel the invocation loads the field into
+// an array of its own, and each tap when it is needed. 25 loads for 36 multiply-adds. Arrays that are indexed by loop
+// variables: a compiler keeps them in registers only if it unrolls all of these loops, and not all do. Otherwise they
+// lie in memory, and nothing was gained.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C

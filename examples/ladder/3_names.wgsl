@@ -1,8 +1,8 @@
 // Third rung: the same loads and products, but names in place of indices.
 //
-// The field is four vec4 rows and the kernel three vec3 rows. Each of the nine taps multiplies the 2x2 numbers of the field
-// that it meets: a vec4 of two swizzles, one number for each output of the window.
-// There is nothing left to unroll, so that no compiler has a reason to put a sum or a row anywhere but into registers.
+// The field is four vec4 rows and the kernel three vec3 rows. Each of the nine taps multiplies the 2x2 numbers of the
+// field that it meets: a vec4 of two swizzles, one number for each output of the window. There is nothing left to
+// unroll, so that no compiler has a reason to put a sum or a row anywhere but into registers.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C

@@ -1,9 +1,9 @@
 // Fourth rung: neighbours do the same thing with the same kernel.
 //
-// Before, the 64 invocations of a workgroup took 64 elements of y as they come, which belong to three or four output channels.
-// Now a workgroup has one output channel, its place along y, and its invocations take neighbouring windows. All of them read
-// the same nine taps, and the compiler can see that: a GPU loads these once, into registers that all invocations share.
-// What the invocations read of x lies side by side, so that few trips to memory serve them all.
+// Before, the 64 invocations of a workgroup took 64 elements of y as they come, which belong to three or four output
+// channels. Now a workgroup has one output channel, its place along y, and its invocations take neighbouring windows.
+// All of them read the same nine taps, and the compiler can see that: a GPU loads these once, into registers that all
+// invocations share. What the invocations read of x lies side by side, so that few trips to memory serve them all.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C

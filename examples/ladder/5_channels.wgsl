@@ -1,9 +1,9 @@
 // Fifth rung: four output channels for each invocation.
 //
 // The field is the same for all output channels. Loaded once, it now serves four of them: 16 + 4 * 9 = 52 loads for 144
-// multiply-adds, about half as many for each as before. The price is registers: four sums of four numbers live through the
-// whole loop. A GPU holds fewer groups at a time when each needs more registers, and then has fewer to turn to while one waits
-// for a load. So this goes on only up to a point.
+// multiply-adds, about half as many for each as before. The price is registers: four sums of four numbers live through
+// the whole loop. A GPU holds fewer groups at a time when each needs more registers, and then has fewer to turn to
+// while one waits for a load. So this goes on only up to a point.
 
 override BATCH: u32 = 32u;         // N
 override CHANNELS: u32 = 32u;      // C

@@ -1,8 +1,8 @@
 //! A kernel in six steps, from its definition to the one that the net uses, each checked and timed on your device:
 //! `cargo run --release --example ladder`.
 //!
-//! The kernel is the net's second layer: 3x3 convolution, bias, ReLU and 2x2 max pooling. Each step is a WGSL file beside
-//! this one, a rung of the ladder; `docs/kernels.md` says what each changes and why that helps.
+//! The kernel is the net's second layer: 3x3 convolution, bias, ReLU and 2x2 max pooling. Each step is a WGSL file
+//! beside this one, a rung of the ladder; `docs/kernels.md` says what each changes and why that helps.
 
 use clap::Parser;
 use mnist_wgpu::gpu::plan::{self, Dispatch};
@@ -142,8 +142,8 @@ impl Ladder {
         Ok(())
     }
 
-    /// Seconds that each rung takes, by the host's clock: the median of five rounds. In a round all run in turn, each in one
-    /// submit of as many dispatches as take 20 ms.
+    /// Seconds that each rung takes, by the host's clock: the median of five rounds. In a round all run in turn, each
+    /// in one submit of as many dispatches as take 20 ms.
     fn time(&self, rungs: &[Rung]) -> Result<Vec<f64>, GpuError> {
         let (context, tensors) = (&self.gpu.context, self.tensors()?);
         let run = |steps: &[Step]| -> Result<f64, GpuError> {
@@ -198,7 +198,8 @@ impl Ladder {
     }
 }
 
-/// Checks and times the kernels of examples/ladder/, from the first form anyone would write to the one that the net uses
+/// Checks and times the kernels of examples/ladder/, from the first form anyone would write to the one that the net
+/// uses
 #[derive(Parser)]
 struct Arguments {
     /// A part of a GPU's name, as `mnist-wgpu devices` lists them [default: the first]

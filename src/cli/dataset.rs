@@ -56,7 +56,8 @@ pub fn load(data_dir: Option<PathBuf>) -> Result<Found, Failure> {
     Ok(found)
 }
 
-/// Loads the data set that a run with `classes` was begun with: from `data_dir`, or else from where it was. Any other is refused.
+/// Loads the data set that a run with `classes` was begun with: from `data_dir`, or else from where it was. Any other
+/// is refused.
 pub fn load_again(data_dir: Option<PathBuf>, before: &run::Data, classes: &[String]) -> Result<Found, Failure> {
     let there = before.folder.clone().filter(|folder| folder.is_dir());
     let mut found = match (data_dir.or(there), &before.folder) {

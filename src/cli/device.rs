@@ -58,7 +58,8 @@ pub enum Choice {
     Adapter(usize),
 }
 
-/// Which device `asked` means among the adapters `infos`, and a line that says which and why. The error says what there is.
+/// Which device `asked` means among the adapters `infos`, and a line that says which and why. The error says what there
+/// is.
 pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, String), String> {
     let threads = rayon::current_num_threads();
     let cpu = |why: &str| (Choice::Cpu, format!("Device: the CPU, {threads} threads ({why})"));
@@ -174,7 +175,8 @@ pub fn open_again(asked: &DeviceArguments, before: &run::Device) -> Result<Optio
     }
 }
 
-/// The adapter most like the one that a run was on: of the same name at least, and of the same backend and driver if there is one.
+/// The adapter most like the one that a run was on: of the same name at least, and of the same backend and driver if
+/// there is one.
 fn device_before(before: &run::Device) -> Result<DeviceChoice, Failure> {
     if before.backend.is_none() {
         return Ok(DeviceChoice::Cpu);

@@ -101,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::saying(format!("{}: by its own account it has no image of that split", network.name)));
     }
     let mut watcher = Watcher(Bar::new("", 0));
-    let judged = network.judge(context.as_ref(), &data, set, &order, &mut watcher);
+    let judged = network.judge(context.as_ref(), data, set, &order, &mut watcher);
     watcher.0.clear();
     let judged = judged?;
     let labels = &set.of(data).labels;

@@ -7,8 +7,8 @@ use log::{Level, LevelFilter};
 /// Without the variable: warnings, but no complaints of libraries about what this program looks at itself.
 const DEFAULT: &str = "warn,wgpu_hal=error,usvg=error";
 
-/// From now on what is logged is told. `RUST_LOG` holds a level, or levels of modules as `wgpu_core=debug`, with commas between them;
-/// what is neither counts for nothing.
+/// From now on what is logged is told. `RUST_LOG` holds a level, or levels of modules as `wgpu_core=debug`, with commas
+/// between them; what is neither counts for nothing.
 pub fn start_log() {
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
     let mut log = fern::Dispatch::new().level(LevelFilter::Off);

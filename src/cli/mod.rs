@@ -29,7 +29,8 @@ use std::process::ExitCode;
 
 /// Train the classic MNIST convolutional network on any GPU, in WGSL compute shaders.
 ///
-/// No set-up is needed: without the MNIST files, and where they cannot be downloaded, it trains on digits that it draws itself.
+/// No set-up is needed: without the MNIST files, and where they cannot be downloaded, it trains on digits that it draws
+/// itself.
 #[derive(Parser)]
 #[command(version = version::version(), arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.\nRUST_LOG=info (or debug) tells more.")]

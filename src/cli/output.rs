@@ -1,5 +1,5 @@
-//! The ways out of the program, stdout and stderr. Every line goes through here: none is lost, none panics where a pipe was
-//! closed, and none is written across the dashboard.
+//! The ways out of the program, stdout and stderr. Every line goes through here: none is lost, none panics where a pipe
+//! was closed, and none is written across the dashboard.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -94,7 +94,8 @@ pub fn held_lines(count: usize) -> Vec<String> {
     lines
 }
 
-/// Whether stderr gets colours: where clap's errors have them, by NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM and what stderr is.
+/// Whether stderr gets colours: where clap's errors have them, by NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM and what
+/// stderr is.
 pub fn colour() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }

@@ -33,8 +33,8 @@ Examples:
 #[command(mut_arg("device", |device| device.default_value("cpu").help(DEVICE)))]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// PNG or JPEG pictures of one digit each, folders of them, or - for stdin; before them, if it is not to be the built-in
-    /// network, a run's folder or a safetensors file
+    /// PNG or JPEG pictures of one digit each, folders of them, or - for stdin; before them, if it is not to be the
+    /// built-in network, a run's folder or a safetensors file
     #[arg(required = true, value_name = "IMAGE")]
     paths: Vec<PathBuf>,
 

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// `0.1.0 (0480e5c, wgpu 30.0.1)`; a `+` after the revision stands for changes that were not committed. What is not known, as
-/// the revision of sources without a history, is left out. For `--version` and the files that a run leaves.
+/// `0.1.0 (0480e5c, wgpu 30.0.1)`; a `+` after the revision stands for changes that were not committed. What is not
+/// known, as the revision of sources without a history, is left out. For `--version` and the files that a run leaves.
 pub fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! How people write the ten digits: each style a few pen strokes, each stroke the points that a smooth curve runs through.
+//! How people write the ten digits: each style a few pen strokes, each stroke the points that a smooth curve runs
+//! through.
 //!
 //! x to the right, y down, about one unit high. A point written twice is a corner.
 

@@ -1,11 +1,13 @@
-//! IDX, the format of MNIST's files: a magic number, sizes, and the numbers. Read from any stream, plain or packed by gzip.
+//! IDX, the format of MNIST's files: a magic number, sizes, and the numbers. Read from any stream, plain or packed by
+//! gzip.
 
 use super::hexadecimal;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read};
 
-/// More than any data set that fits the memory of a laptop: a file that claims more is refused before anything is read of it.
+/// More than any data set that fits the memory of a laptop: a file that claims more is refused before anything is read
+/// of it.
 pub const MOST_BYTES: u64 = 1 << 31;
 
 /// What is wrong with a file: what was expected and what was found. The texts do not say which file it was.
@@ -47,8 +49,8 @@ pub struct Array {
 }
 
 impl Array {
-    /// Reads a file to its end, plain or gzip, but never more of it than its sizes ask for and one byte: a small gzip file can unpack
-    /// to terabytes.
+    /// Reads a file to its end, plain or gzip, but never more of it than its sizes ask for and one byte: a small gzip
+    /// file can unpack to terabytes.
     ///
     /// # Errors
     ///
@@ -129,8 +131,8 @@ impl Array {
         hexadecimal(&Sha256::new_with_prefix(&self.header).chain_update(&self.data).finalize())
     }
 
-    /// The file as images, and the shape (C, H, W) of one. It is of bytes, of sizes N x H x W, N x H x W x C with one or three
-    /// channels, or N x H*W where that is a square.
+    /// The file as images, and the shape (C, H, W) of one. It is of bytes, of sizes N x H x W, N x H x W x C with one
+    /// or three channels, or N x H*W where that is a square.
     ///
     /// # Errors
     ///

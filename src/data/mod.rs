@@ -1,5 +1,6 @@
-//! A data set in memory: images of one shape as bytes, their labels, and the classes' names. [`idx`] reads the images and labels of
-//! files; [`synthetic()`] draws digits; [`split()`] and [`epoch_order`] say which images train, and in which order.
+//! A data set in memory: images of one shape as bytes, their labels, and the classes' names. [`idx`] reads the images
+//! and labels of files; [`synthetic()`] draws digits; [`split()`] and [`epoch_order`] say which images train, and in
+//! which order.
 
 mod glyphs;
 pub mod idx;
@@ -73,7 +74,8 @@ impl Dataset {
 
     /// # Errors
     ///
-    /// A shape or a number of classes out of bounds, pixels that are not as many as the labels ask for, and labels of no class.
+    /// A shape or a number of classes out of bounds, pixels that are not as many as the labels ask for, and labels of
+    /// no class.
     pub fn new(shape: [usize; 3], classes: Vec<String>, train: Images, test: Images) -> Result<Self, DataError> {
         Self::check_shape(shape)?;
         if !(1..=Self::MOST_CLASSES).contains(&classes.len()) {
@@ -110,8 +112,8 @@ impl Dataset {
         self.shape.iter().product()
     }
 
-    /// SHA-256 of all pixels and labels, in hexadecimal: training pixels, training labels, test pixels, test labels. A label is one
-    /// byte where there are at most 256 classes, and two with the lower one first where there are more.
+    /// SHA-256 of all pixels and labels, in hexadecimal: training pixels, training labels, test pixels, test labels. A
+    /// label is one byte where there are at most 256 classes, and two with the lower one first where there are more.
     pub fn sha256(&self) -> String {
         let bytes = if self.classes.len() > 256 { 2 } else { 1 };
         let mut hash = Sha256::new();

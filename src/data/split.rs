@@ -28,8 +28,8 @@ pub fn split(count: usize, val_fraction: f64, seed: u64) -> Split {
     Split { train, val }
 }
 
-/// The order in which `epoch` (from any first number) shows the images `train`: a shuffle that depends on `train`, `seed`
-/// and `epoch` only, so that a resumed run goes on as an unbroken one would.
+/// The order in which `epoch` (from any first number) shows the images `train`: a shuffle that depends on `train`,
+/// `seed` and `epoch` only, so that a resumed run goes on as an unbroken one would.
 pub fn epoch_order(train: &[u32], seed: u64, epoch: u32) -> Vec<u32> {
     let mut order = train.to_vec();
     order.shuffle(&mut generator(seed, FIRST_EPOCH_STREAM + u64::from(epoch)));

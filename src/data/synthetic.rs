@@ -1,8 +1,8 @@
 //! Digits drawn by the program, for a machine without MNIST and without a network.
 //!
-//! A digit is a style's strokes, bent, slanted, stretched and turned as hands do, then drawn with a round pen and centred
-//! as MNIST's are: within about 20x20 pixels, the centre of mass in the middle. Only operations that IEEE 754 rounds
-//! exactly are used (no `sin`, no `exp`), so that every machine draws the same bytes.
+//! A digit is a style's strokes, bent, slanted, stretched and turned as hands do, then drawn with a round pen and
+//! centred as MNIST's are: within about 20x20 pixels, the centre of mass in the middle. Only operations that IEEE 754
+//! rounds exactly are used (no `sin`, no `exp`), so that every machine draws the same bytes.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,8 +25,8 @@ const STEPS: usize = 6;
 
 /// Draws `train` and `test` digits of (1, 28, 28).
 ///
-/// An image and its label depend on `seed`, its set and its index only: not on the counts, nor on the number of threads.
-/// Every ten images hold each digit once, in an order of their own.
+/// An image and its label depend on `seed`, its set and its index only: not on the counts, nor on the number of
+/// threads. Every ten images hold each digit once, in an order of their own.
 pub fn synthetic(train: usize, test: usize, seed: u64) -> Dataset {
     let (train, test) = (images(train, seed, TRAIN_STREAMS), images(test, seed, TEST_STREAMS));
     Dataset { shape: [1, ROWS, COLS], classes: digits(), train, test }

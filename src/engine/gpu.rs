@@ -90,7 +90,8 @@ impl Shared<'_> {
 }
 
 impl<'a> GpuEngine<'a> {
-    /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives it some.
+    /// Uploads `data` and plans training and evaluation of `model`, with zero parameters: [`Engine::set_state`] gives
+    /// it some.
     ///
     /// # Errors
     ///
@@ -155,8 +156,8 @@ impl<'a> GpuEngine<'a> {
         self.steps(Set::Test, Work::Evaluate)
     }
 
-    /// From when to when, on the device's clock, each dispatch of a training step ran, in order; nothing where the device has no
-    /// timestamps. Runs batch `batch` of the current pass, one of training images, as one training step.
+    /// From when to when, on the device's clock, each dispatch of a training step ran, in order; nothing where the
+    /// device has no timestamps. Runs batch `batch` of the current pass, one of training images, as one training step.
     pub async fn time_dispatches(&mut self, batch: usize) -> Result<Option<Vec<Range<Duration>>>, GpuError> {
         let steps: Vec<&Step> = self.training_steps().collect();
         profile::time(self.context, &steps, &self.slots, batch as u32).await

@@ -158,8 +158,9 @@ fn roles(optimizer: &Optimizer) -> impl Iterator<Item = Role> {
     [Role::Parameters, Role::Buffers].into_iter().chain(optimizer.slots().iter().map(|&slot| Role::Slot(slot)))
 }
 
-/// What `state` has for each arena of `len(role)` elements; none where it has nothing, which stands for zeros.
-fn arenas<'a>(state: &'a State, own: impl Iterator<Item = (Role, usize)>) -> Result<Vec<Option<&'a [f32]>>, EngineError> {
+/// What `state` has for each of an engine's own arenas, told with their lengths; none where it has nothing, which stands for
+/// zeros.
+fn arenas(state: &State, own: impl Iterator<Item = (Role, usize)>) -> Result<Vec<Option<&[f32]>>, EngineError> {
     let own: Vec<_> = own.collect();
     if let Some((role, _)) = state.arenas.iter().find(|(role, _)| !own.iter().any(|(known, _)| known == role)) {
         let expected = format!("arenas of {:?}", own.iter().map(|(role, _)| role).collect::<Vec<_>>());
@@ -190,8 +191,8 @@ pub trait Engine {
     /// The metrics of the oldest range queued, once they are there; nothing when none is in flight.
     async fn collect(&mut self) -> Result<Option<Vec<BatchMetrics>>, EngineError>;
 
-    /// The logits of the last batch evaluated, (batch size, classes), after everything queued. Rows beyond an incomplete batch
-    /// mean nothing.
+    /// The logits of the last batch evaluated, (batch size, classes), after everything queued. Rows beyond an
+    /// incomplete batch mean nothing.
     async fn logits(&mut self) -> Result<Vec<f32>, EngineError>;
 
     /// Reads the current state, after everything queued.

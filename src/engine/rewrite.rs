@@ -1,5 +1,5 @@
-//! Rewrites: several stages in a row become one. Each engine asks for those that pay on its device; what comes out are ops like
-//! others.
+//! Rewrites: several stages in a row become one. Each engine asks for those that pay on its device; what comes out are
+//! ops like others.
 
 use crate::model::Stage;
 use crate::ops::{LayerOp, Op, conv2d_relu_maxpool2d, linear};

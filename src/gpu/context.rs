@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::{Adapter, AdapterInfo, Backends, DeviceType};
 
-/// The adapters of this machine, in the order in which `devices` lists them: hardware first, discrete before integrated.
+/// The adapters of this machine, in the order in which `devices` lists them: hardware first, discrete before
+/// integrated.
 pub struct Adapters(Vec<Adapter>);
 
 /// How a device is opened.
@@ -59,7 +60,8 @@ pub fn kind(info: &AdapterInfo) -> &'static str {
 }
 
 impl Adapters {
-    /// Asks Vulkan, Metal and DX12 for their adapters. An empty list is no error: [`Adapters::none_found`] says what to do.
+    /// Asks Vulkan, Metal and DX12 for their adapters. An empty list is no error: [`Adapters::none_found`] says what to
+    /// do.
     pub async fn find() -> Self {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
         descriptor.backends &= Backends::VULKAN | Backends::METAL | Backends::DX12;
@@ -69,8 +71,8 @@ impl Adapters {
         Self(adapters)
     }
 
-    /// One adapter that runs nothing: wgpu's no-op backend, which validates all commands and executes none. What remains is what
-    /// the host does.
+    /// One adapter that runs nothing: wgpu's no-op backend, which validates all commands and executes none. What
+    /// remains is what the host does.
     pub async fn noop() -> Self {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = Backends::NOOP;
@@ -186,8 +188,8 @@ impl Context {
         })
     }
 
-    /// The first error that the device reported since it was opened, if any: a kernel that failed to compile, memory that
-    /// ran out, a device that was lost.
+    /// The first error that the device reported since it was opened, if any: a kernel that failed to compile, memory
+    /// that ran out, a device that was lost.
     pub fn check(&self) -> Result<(), GpuError> {
         match &*self.first_error.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(message) => Err(GpuError::Device(message.clone())),

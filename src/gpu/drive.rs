@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// How long one poll of the device may sleep. A submit takes tens of milliseconds; callbacks of earlier submits run when
-/// the poll returns.
+/// How long one poll of the device may sleep. A submit takes tens of milliseconds; callbacks of earlier submits run
+/// when the poll returns.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Runs `future` to its end on this thread, polling the context's device whenever the future waits.
@@ -17,8 +17,8 @@ pub fn block_on<T>(context: &Context, future: impl Future<Output = T>) -> T {
     pollster::block_on(std::future::poll_fn(move |task| match future.as_mut().poll(task) {
         Poll::Ready(value) => Poll::Ready(value),
         Poll::Pending => {
-            // A time-out is the normal case. Where the device is lost, wgpu tells the context and then panics; the context's
-            // `check` ends the future with an error (see `Mapping::read`).
+            // A time-out is the normal case. Where the device is lost, wgpu tells the context and then panics; the
+            // context's `check` ends the future with an error (see `Mapping::read`).
             let wait = || context.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(SLICE) });
             let _ = catch_unwind(AssertUnwindSafe(wait));
             task.waker().wake_by_ref();

@@ -1,5 +1,5 @@
-//! From a shader and an entry point to a compute pipeline. naga reads from the shader what the host must know, so that nothing is
-//! typed twice: which bindings the entry point uses, how, and its workgroup size.
+//! From a shader and an entry point to a compute pipeline. naga reads from the shader what the host must know, so that
+//! nothing is typed twice: which bindings the entry point uses, how, and its workgroup size.
 
 use super::{Context, GpuError, Shader};
 use naga::valid::{GlobalUse, ModuleInfo};
@@ -76,10 +76,11 @@ impl Context {
         let wgpu = if self.options.runtime_checks {
             self.device.create_shader_module(descriptor)
         } else {
-            // SAFETY: without wgpu's checks a shader that indexes outside its buffers or never leaves a loop is undefined
-            // behaviour. Only this crate's own shaders come here; `tests/op_parity/` runs every entry point over sizes that hurt
-            // both with the checks and without, and `Planner` refuses buffers smaller than the op's shape. (`peak`'s shader looks
-            // at the length of the one buffer that it indexes; the ladder's own test runs its rungs both ways.)
+            // SAFETY: without wgpu's checks a shader that indexes outside its buffers or never leaves a loop is
+            // undefined behaviour. Only this crate's own shaders come here; `tests/op_parity/` runs every entry point
+            // over sizes that hurt both with the checks and without, and `Planner` refuses buffers smaller than the
+            // op's shape. (`peak`'s shader looks at the length of the one buffer that it indexes; the ladder's own test
+            // runs its rungs both ways.)
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
         let module = Arc::new(Module { naga, info, wgpu });

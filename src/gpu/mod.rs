@@ -1,5 +1,5 @@
-//! The device layer: an open device, kernels made from WGSL, labelled buffers, and a plan of dispatches that is made once and
-//! replayed for every batch. It knows no op, no model and no data set.
+//! The device layer: an open device, kernels made from WGSL, labelled buffers, and a plan of dispatches that is made
+//! once and replayed for every batch. It knows no op, no model and no data set.
 //!
 //! Everything here is `async` or immediate and never blocks; [`drive::block_on`] is where a native program waits.
 

@@ -127,14 +127,14 @@ pub fn strided(elements: usize) -> [usize; 3] {
     [elements.min(1 << 20), 1, 1]
 }
 
-/// Workgroups for a kernel that takes `planes` planes in turns, by a loop that strides by their number: one each, as far as
-/// one dimension of a dispatch goes under WebGPU's default limits.
+/// Workgroups for a kernel that takes `planes` planes in turns, by a loop that strides by their number: one each, as
+/// far as one dimension of a dispatch goes under WebGPU's default limits.
 pub fn in_turns(planes: usize) -> usize {
     planes.min(65_535)
 }
 
-/// Runs `steps` once, in a submit of their own, with `uniform` in the slot that they read. It makes a buffer at each call, which
-/// training does not.
+/// Runs `steps` once, in a submit of their own, with `uniform` in the slot that they read. It makes a buffer at each
+/// call, which training does not.
 pub fn run(context: &Context, steps: &[Step], uniform: &impl NoUninit) -> Result<(), GpuError> {
     let slots = Slots::new(context, 1);
     slots.write(context, std::slice::from_ref(uniform));
@@ -144,8 +144,8 @@ pub fn run(context: &Context, steps: &[Step], uniform: &impl NoUninit) -> Result
     context.check()
 }
 
-/// What differs from batch to batch: a uniform buffer with a slot for each batch of a pass. The host writes them all before the
-/// pass; each replay of the plan binds its own as bind group 1, by a dynamic offset.
+/// What differs from batch to batch: a uniform buffer with a slot for each batch of a pass. The host writes them all
+/// before the pass; each replay of the plan binds its own as bind group 1, by a dynamic offset.
 pub struct Slots {
     buffer: wgpu::Buffer,
     group: wgpu::BindGroup,

@@ -1,13 +1,13 @@
-//! Time per dispatch, from timestamp queries. Each dispatch gets a compute pass of its own, which costs time by itself: the
-//! figures are for comparing kernels, not for adding up to a training step.
+//! Time per dispatch, from timestamp queries. Each dispatch gets a compute pass of its own, which costs time by itself:
+//! the figures are for comparing kernels, not for adding up to a training step.
 
 use super::tensor::Mapping;
 use super::{Context, GpuError, Slots, Step};
 use std::ops::Range;
 use std::time::Duration;
 
-/// From when to when, on the device's clock, each of `steps` ran, in order; nothing where the device has no timestamps. All read
-/// slot number `slot`.
+/// From when to when, on the device's clock, each of `steps` ran, in order; nothing where the device has no timestamps.
+/// All read slot number `slot`.
 pub async fn time(
     context: &Context,
     steps: &[&Step],

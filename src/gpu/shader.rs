@@ -20,7 +20,8 @@ macro_rules! shader {
 }
 
 impl Shader {
-    /// The value of `const NAME: u32` in the file, so that the host derives a kernel's tile sizes instead of repeating them.
+    /// The value of `const NAME: u32` in the file, so that the host derives a kernel's tile sizes instead of repeating
+    /// them.
     ///
     /// # Panics
     /// If the file declares no such constant.

@@ -62,8 +62,8 @@ impl Tensor {
         self.len == 0
     }
 
-    /// Overwrites the first `data.len()` bytes, in the order of the queue. Written in pieces, so that the staging memory of
-    /// a large data set is not as large again.
+    /// Overwrites the first `data.len()` bytes, in the order of the queue. Written in pieces, so that the staging
+    /// memory of a large data set is not as large again.
     ///
     /// # Panics
     /// If the data is larger than the tensor.

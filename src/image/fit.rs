@@ -6,8 +6,8 @@ use super::{COLS, PIXELS, Plane, ROWS, strength};
 const SIDE: usize = 20;
 /// Until the last step each pixel is this many across, so that lines keep soft edges.
 const FINE: usize = 8;
-/// Pixels that a stroke is wide at least. MNIST's median is 1.9; a hair line would become so faint that the network hardly
-/// sees it.
+/// Pixels that a stroke is wide at least. MNIST's median is 1.9; a hair line would become so faint that the network
+/// hardly sees it.
 const THINNEST: f32 = 1.8;
 /// A pixel with more ink than this belongs to the digit; with less, to its soft edge.
 const INKED: f32 = 0.35;
@@ -93,8 +93,8 @@ fn parts(ink: &Plane) -> Vec<Vec<usize>> {
     parts
 }
 
-/// The ink in `frame`, its longer side made 20 pixels less a margin of `margin` fine ones on either side, each fine pixel
-/// the mean of the area it covers.
+/// The ink in `frame`, its longer side made 20 pixels less a margin of `margin` fine ones on either side, each fine
+/// pixel the mean of the area it covers.
 fn scale(ink: &Plane, [left, top, right, bottom]: [usize; 4], margin: usize) -> Plane {
     let (width, height) = (right - left, bottom - top);
     let side = SIDE * FINE - 2 * margin;
@@ -130,8 +130,8 @@ fn spans(first: usize, length: usize, count: usize) -> Vec<Vec<(usize, f32)>> {
     (0..count).map(span).collect()
 }
 
-/// Mean width of the strokes, in the plane's pixels: twice the area over the length of the edge. That length is the sum of
-/// gradients, which soft edges do not change.
+/// Mean width of the strokes, in the plane's pixels: twice the area over the length of the edge. That length is the sum
+/// of gradients, which soft edges do not change.
 fn stroke_width(ink: &Plane) -> f32 {
     let at = |x: usize, y: usize| {
         // One pixel of paper all around.

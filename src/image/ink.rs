@@ -3,7 +3,8 @@
 use super::{Plane, median, strength};
 use ::image::RgbImage;
 
-/// A border whose values differ by less than this was made by a program; else a camera's light fell on it, evenly or not.
+/// A border whose values differ by less than this was made by a program; else a camera's light fell on it, evenly or
+/// not.
 const FLAT: f32 = 3.0 / 255.0;
 /// Ink that stands out less than this, or less than that many times the paper's own unevenness, is none.
 const FAINTEST: f32 = 0.08;
@@ -48,7 +49,8 @@ fn border(width: u32, height: u32) -> Vec<Place> {
 /// Terms of a quadratic surface: 1, x, y, x^2, xy, y^2.
 const TERMS: usize = 6;
 
-/// The paper's colour at each place: a quadratic surface per channel, which follows a lamp's light but not a pen's stroke.
+/// The paper's colour at each place: a quadratic surface per channel, which follows a lamp's light but not a pen's
+/// stroke.
 struct Paper([[f32; TERMS]; 3]);
 
 impl Paper {
@@ -60,8 +62,8 @@ impl Paper {
         }))
     }
 
-    /// The surface from which the picture's pixels differ least, in the sum of distances and not of their squares: so that
-    /// ink, which is far away but not much, hardly moves it. Found by weighted least squares, the first weights
+    /// The surface from which the picture's pixels differ least, in the sum of distances and not of their squares: so
+    /// that ink, which is far away but not much, hardly moves it. Found by weighted least squares, the first weights
     /// from `paper`.
     fn uneven(picture: &RgbImage, mut paper: Self) -> Self {
         const ROUNDS: usize = 20;

@@ -17,8 +17,8 @@ fn digit_in(picture: impl Into<DynamicImage>) -> [u8; PIXELS] {
     digit_of(&picture.into()).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// Checks that two digits differ in no more than a `share` of the first's ink, where one may lie a pixel beside the other:
-/// the centre of mass falls now just on one side, now on the other of a pixel's edge.
+/// Checks that two digits differ in no more than a `share` of the first's ink, where one may lie a pixel beside the
+/// other: the centre of mass falls now just on one side, now on the other of a pixel's edge.
 #[track_caller]
 fn alike(a: &[u8; PIXELS], b: &[u8; PIXELS], share: f64) {
     let at = |x: usize, y: usize| if x < COLS && y < ROWS { a[y * COLS + x] } else { 0 };

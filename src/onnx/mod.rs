@@ -12,12 +12,13 @@ use prost::Message;
 pub const INPUT: &str = "image";
 pub const OUTPUT: &str = "logits";
 
-/// Operator set 17 came with ONNX 1.12 in 2022, and so did version 8 of the format: what is older than that has to be updated.
+/// Operator set 17 came with ONNX 1.12 in 2022, and so did version 8 of the format: what is older than that has to be
+/// updated.
 const OPERATOR_SET: i64 = 17;
 const IR_VERSION: i64 = 8;
 
-/// The bytes of an ONNX model of `model` with the numbers in `state`: from `image`, f32 (N, C, H, W) for any N,
-/// pixels / 255, to `logits`, f32 (N, classes). Dropout, which acts only in training, is left out. What `info` tells of the
+/// The bytes of an ONNX model of `model` with the numbers in `state`: from `image`, f32 (N, C, H, W) for any N, pixels
+/// / 255, to `logits`, f32 (N, classes). Dropout, which acts only in training, is left out. What `info` tells of the
 /// training goes into the model's metadata.
 ///
 /// # Panics

@@ -1,6 +1,7 @@
 //! The messages of the ONNX format that a chain of layers needs, with the field numbers of `onnx.proto`.
 //!
-//! Fields that ONNX knows and this program never writes are missing. Those that are `Option` are written even where they are 0.
+//! Fields that ONNX knows and this program never writes are missing. Those that are `Option` are written even where
+//! they are 0.
 
 use prost::Message;
 

@@ -1,7 +1,7 @@
 //! 3x3 convolution, ReLU and 2x2 max pooling as one op.
 //!
-//! Nothing between the convolution and the pooling is written to memory. Forward keeps one small number per window, which
-//! of its four elements won; backward expands it again.
+//! Nothing between the convolution and the pooling is written to memory. Forward keeps one small number per window,
+//! which of its four elements won; backward expands it again.
 
 use super::conv2d::Conv2d;
 use super::maxpool2d::MaxPool2d;
@@ -155,7 +155,8 @@ impl OnCpu for Conv2dReluMaxPool2d {
 }
 
 impl Conv2dReluMaxPool2d {
-    /// This op as a layer of a forward pass on the CPU: `params` are weight and bias, and the winners, a byte each, go to `saved`.
+    /// This op as a layer of a forward pass on the CPU: `params` are weight and bias, and the winners, a byte each, go
+    /// to `saved`.
     ///
     /// # Panics
     /// If there are fewer parameters, or `saved` is too short.
@@ -169,7 +170,8 @@ impl Conv2dReluMaxPool2d {
         cpu::Forward { op: self, weight: params[0], bias: params[1], y, winner }
     }
 
-    /// The same in a backward pass: `saved` is as the forward pass left it, `d_params` are the gradients of weight and bias.
+    /// The same in a backward pass: `saved` is as the forward pass left it, `d_params` are the gradients of weight and
+    /// bias.
     ///
     /// # Panics
     /// Unless there are two of each, or if `saved` is too short.

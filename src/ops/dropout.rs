@@ -1,7 +1,7 @@
 //! Dropout: in training each element is zeroed with probability `p`, the others are scaled by `1 / (1 - p)`.
 //!
-//! No mask is stored. Whether an element is kept is a hash of (seed, layer, step, index) in u32 arithmetic, the same function
-//! here and in the shader, so the backward pass and the other device draw the same mask again.
+//! No mask is stored. Whether an element is kept is a hash of (seed, layer, step, index) in u32 arithmetic, the same
+//! function here and in the shader, so the backward pass and the other device draw the same mask again.
 
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,

@@ -5,8 +5,9 @@ use std::ops::{Add, Mul, Sub};
 
 /// Runs `work`, compiled once for each set of vector instructions, with the widest that this processor has.
 ///
-/// Without it the compiler takes those that every processor of the target has. `work` and what it calls have to be inlined
-/// into it: `#[inline(always)]`. No result depends on the width: nothing is added in another order or contracted.
+/// Without it the compiler takes those that every processor of the target has. `work` and what it calls have to be
+/// inlined into it: `#[inline(always)]`. No result depends on the width: nothing is added in another order or
+/// contracted.
 #[inline(always)]
 pub fn widest<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)

@@ -1,5 +1,5 @@
-//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it, and the dropout of its input that may
-//! come before it.
+//! Fully connected layer: `y = x W^T + b`, with W (O, K) as PyTorch's `Linear` stores it, and the dropout of its input
+//! that may come before it.
 
 use super::Attribute::Int;
 use super::dropout::{self, Dropout};

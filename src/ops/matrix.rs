@@ -36,10 +36,11 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `out = a * b`, or `out += a * b` where `accumulate` is set; `out` is (a.rows, b.cols), its rows `out_stride` elements apart.
+/// `out = a * b`, or `out += a * b` where `accumulate` is set; `out` is (a.rows, b.cols), its rows `out_stride`
+/// elements apart.
 ///
-/// Runs on the calling thread: callers split the work into tasks of a fixed size, so that no sum depends on the number of
-/// threads.
+/// Runs on the calling thread: callers split the work into tasks of a fixed size, so that no sum depends on the number
+/// of threads.
 ///
 /// # Panics
 /// If the shapes do not fit each other or `out`.
@@ -49,8 +50,8 @@ pub fn multiply<T: Real>(out: &mut [T], out_stride: usize, a: Matrix<T>, b: Matr
         return;
     }
     assert!(out_stride >= b.cols && out.len() >= (a.rows - 1) * out_stride + b.cols, "product larger than its slice");
-    // SAFETY: `Matrix::strided` checked that every element of `a` and `b` lies in its slice, the line above that of `out`;
-    // `out` is borrowed mutably, so it overlaps neither. `T` is f32 or f64, the only implementations of `Real`.
+    // SAFETY: `Matrix::strided` checked that every element of `a` and `b` lies in its slice, the line above that of
+    // `out`; `out` is borrowed mutably, so it overlaps neither. `T` is f32 or f64, the only implementations of `Real`.
     unsafe {
         gemm::gemm(
             a.rows,

@@ -76,13 +76,14 @@ pub trait Op: AsAny + Send + Sync {
     fn input_len(&self) -> usize;
     /// Elements of one sample coming out.
     fn output_len(&self) -> usize;
-    /// Words of 32 bits per sample that the forward pass saves for the backward pass. The two paths may fill them differently.
+    /// Words of 32 bits per sample that the forward pass saves for the backward pass. The two paths may fill them
+    /// differently.
     fn saved_words(&self) -> usize {
         0
     }
-    /// Dense FLOPs of one sample's forward pass: two for each multiply-add of a convolution or a linear layer, as its definition
-    /// has them, outputs that pooling drops included. All else counts as none. Each backward pass, to the input and to the
-    /// parameters, has as many again. A kernel that gets by with fewer is credited with these.
+    /// Dense FLOPs of one sample's forward pass: two for each multiply-add of a convolution or a linear layer, as its
+    /// definition has them, outputs that pooling drops included. All else counts as none. Each backward pass, to the
+    /// input and to the parameters, has as many again. A kernel that gets by with fewer is credited with these.
     fn flops(&self) -> u64 {
         0
     }

@@ -19,9 +19,9 @@ impl Real for f64 {
     }
 }
 
-/// How many samples of a batch of `n` one task of the CPU path takes. It depends on nothing else, so that sums over samples do
-/// not depend on the number of threads. A task brings along buffers and a gradient of its own: large batches have larger
-/// tasks, not more of them.
+/// How many samples of a batch of `n` one task of the CPU path takes. It depends on nothing else, so that sums over
+/// samples do not depend on the number of threads. A task brings along buffers and a gradient of its own: large batches
+/// have larger tasks, not more of them.
 pub fn samples_per_task(n: usize) -> usize {
     (n / 16).max(4)
 }

@@ -8,7 +8,8 @@ pub const SHADER: Shader = shader!("sgd");
 
 /// The optimizer's settings; weight decay and dampening are 0.
 ///
-/// PyTorch starts the momentum buffer as the first gradient. With dampening 0 a buffer that starts at zero gives the same.
+/// PyTorch starts the momentum buffer as the first gradient. With dampening 0 a buffer that starts at zero gives the
+/// same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     pub momentum: f32,

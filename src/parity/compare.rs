@@ -43,8 +43,8 @@ impl Mismatch {
 /// Rounding of f32: half a unit in the last place of 1.
 pub const EPS: f64 = f32::EPSILON as f64 / 2.0;
 
-/// A sum of n products rounds each product once and each addition once, so that its error is at most about
-/// `2 n EPS sum|terms|` in any order of addition (N. Higham, Accuracy and Stability of Numerical Algorithms, 3.1). One of the
+/// A sum of n products rounds each product once and each addition once, so that its error is at most about `2 n EPS
+/// sum|terms|` in any order of addition (N. Higham, Accuracy and Stability of Numerical Algorithms, 3.1). One of the
 /// two sides compared may itself be f32, which doubles that.
 pub const C: f64 = 4.0;
 
@@ -57,8 +57,8 @@ pub fn bound(terms: usize, magnitude: f64) -> f64 {
     C * terms as f64 * EPS * magnitude + f64::from(f32::MIN_POSITIVE)
 }
 
-/// Compares floating-point results: element i may be off by `bound(terms, magnitude[i])`, where `magnitude` is the sum of the
-/// absolute terms it was made of. NaN, an untouched output and a wrong length are errors.
+/// Compares floating-point results: element i may be off by `bound(terms, magnitude[i])`, where `magnitude` is the sum
+/// of the absolute terms it was made of. NaN, an untouched output and a wrong length are errors.
 pub fn close(what: &str, got: &[f32], want: &[f64], magnitude: &[f64], terms: usize) -> Result<Compared, Mismatch> {
     let bounds: Vec<f64> = magnitude.iter().map(|&magnitude| bound(terms, magnitude)).collect();
     within(what, got, want, &bounds)

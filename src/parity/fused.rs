@@ -101,8 +101,8 @@ impl Inputs {
         gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], &words, d_y, 0)
     }
 
-    /// Where the four elements of a window differ by less than rounding, any of them may win; the winner has to be one that
-    /// can be the maximum. A window is dead where its maximum can be 0 or less.
+    /// Where the four elements of a window differ by less than rounding, any of them may win; the winner has to be one
+    /// that can be the maximum. A window is dead where its maximum can be 0 or less.
     fn check_winners(&self, sums: &[f64], bounds: &[f64], y: &[f32], winner: &[u8]) -> Result<(), Mismatch> {
         for (w, (&y, &winner)) in y.iter().zip(winner).enumerate() {
             let at: [usize; 4] = std::array::from_fn(|q| self.element(w, q));

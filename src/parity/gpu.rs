@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Elements behind every tensor: poison behind an input, so that reading past its end spoils the result, and the sentinel
-/// behind an output, so that writing past its end shows.
+/// Elements behind every tensor: poison behind an input, so that reading past its end spoils the result, and the
+/// sentinel behind an output, so that writing past its end shows.
 const GUARD: usize = 256;
 
 /// Another NaN than the sentinel: copied past the end of an output it has to show there.

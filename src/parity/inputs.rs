@@ -5,7 +5,8 @@ use super::compare::{Compared, Mismatch, SENTINEL, close, exact, f64s};
 /// Three kinds of input, each of which finds what the others miss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Small integers: every sum is exact in f32 in whatever order, so results are compared exactly, and ties are certain.
+    /// Small integers: every sum is exact in f32 in whatever order, so results are compared exactly, and ties are
+    /// certain.
     Integers,
     /// All of about the same size: the tightest bounds.
     Even,

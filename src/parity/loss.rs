@@ -1,7 +1,7 @@
 //! cross_entropy: losses, gradients and metrics.
 //!
-//! The bounds follow from what WGSL allows a device, to first order in EPS (half an ulp of 1; an ulp is at most 2 EPS of the
-//! value it belongs to):
+//! The bounds follow from what WGSL allows a device, to first order in EPS (half an ulp of 1; an ulp is at most 2 EPS
+//! of the value it belongs to):
 //!
 //! - `+`, `-`: correctly rounded, EPS of the result. `/`: 2.5 ulp, 5 EPS.
 //! - `exp(a)`: 3 + 2|a| ulp, (6 + 4|a|) EPS; the argument is a rounded difference, which adds |a| EPS.

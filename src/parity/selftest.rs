@@ -1,5 +1,5 @@
-//! The checks that a user's own device has to pass: every op at the sizes of the default network and at odd ones, then whole
-//! training steps.
+//! The checks that a user's own device has to pass: every op at the sizes of the default network and at odd ones, then
+//! whole training steps.
 
 use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, affine, fused, loss, pointwise, sgd, step};
 use crate::gpu::kernel::reflect;

@@ -6,8 +6,8 @@ use crate::ops::Batch;
 use crate::ops::sgd::{Sgd, cpu};
 
 const STEPS: usize = 10;
-/// Products and additions that one step makes of a parameter, so that after k steps no term has been rounded more than k times
-/// as often.
+/// Products and additions that one step makes of a parameter, so that after k steps no term has been rounded more than
+/// k times as often.
 const TERMS: usize = 5;
 
 /// What lies behind the parameters.
@@ -61,8 +61,8 @@ fn steps(
     len: usize,
     mut compare: impl FnMut(usize, &[f32], &[f32], &[f32]) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    // The kernel updates the whole of the tensor it is given: one element more lies behind and has to stay as it is. No NaN,
-    // because an update would leave it one.
+    // The kernel updates the whole of the tensor it is given: one element more lies behind and has to stay as it is. No
+    // NaN, because an update would leave it one.
     let behind = |data: Vec<f32>| gpu.in_out("arena", &[data, vec![BEHIND]].concat());
     let arenas = [behind(kind.draw(1, len))?, behind(vec![0.0; len])?];
     let [param, velocity] = arenas.each_ref().map(|arena| arena.slice("arena", 0..len));

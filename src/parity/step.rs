@@ -1,9 +1,9 @@
 //! Whole training steps of the default network: on the device against the CPU path, and against themselves.
 //!
-//! Two paths that round differently drift apart by what one rounding grows to, and by more where a rounding decides which element of
-//! a pooling window wins; `tests/training/paths.rs` explains that, and this check measures it in the same way: by twins of the CPU's
-//! step whose parameters start one rounding away. To that come the 48 roundings of a tensor's largest value that
-//! `tests/golden/net.rs` explains.
+//! Two paths that round differently drift apart by what one rounding grows to, and by more where a rounding decides
+//! which element of a pooling window wins; `tests/training/paths.rs` explains that, and this check measures it in the
+//! same way: by twins of the CPU's step whose parameters start one rounding away. To that come the 48 roundings of a
+//! tensor's largest value that `tests/golden/net.rs` explains.
 
 use super::compare::{EPS, exact, within};
 use super::inputs::hash;

@@ -1,5 +1,5 @@
-//! The confusion matrix: truth down, guess across. What is right is shaded by its share of the row, and mistakes, in another
-//! colour, by the logarithm of theirs: one in a thousand must be seen beside 990.
+//! The confusion matrix: truth down, guess across. What is right is shaded by its share of the row, and mistakes, in
+//! another colour, by the logarithm of theirs: one in a thousand must be seen beside 990.
 
 use super::picture::{self, Drawing, printable, shortened, text_width};
 use super::{Heading, Material, ReportError, percent};

@@ -1,8 +1,8 @@
 //! Pictures of a run, and the page that shows them.
 //!
-//! [`write()`] makes all of it. Each picture can also be had by itself: [`curves::png`], [`confusion::png`], [`mistakes::png`],
-//! [`filters::png`]. All are drawn as SVG (`templates/report/`), which the page holds inline, so that it is crisp at any size and
-//! follows its reader's colour scheme; `picture` makes files of it.
+//! [`write()`] makes all of it. Each picture can also be had by itself: [`curves::png`], [`confusion::png`],
+//! [`mistakes::png`], [`filters::png`]. All are drawn as SVG (`templates/report/`), which the page holds inline, so
+//! that it is crisp at any size and follows its reader's colour scheme; `picture` makes files of it.
 
 mod axis;
 pub mod confusion;
@@ -39,7 +39,8 @@ pub struct Material<'a> {
     pub shape: [usize; 3],
     /// The worst first, each with its image.
     pub mistakes: &'a [(Mistake, Vec<u8>)],
-    /// The first layer's kernels, (count, channels, height, width); none where the network does not begin with a convolution.
+    /// The first layer's kernels, (count, channels, height, width); none where the network does not begin with a
+    /// convolution.
     pub filters: Option<Filters<'a>>,
 }
 
@@ -80,8 +81,8 @@ pub enum ReportError {
     Template(#[from] askama::Error),
 }
 
-/// Writes `curves.png`, `confusion.png`, `mistakes.png`, `filters.png` and `report.html` into `folder`, which is made if it is
-/// not there. Each file is at any time either what it was or complete.
+/// Writes `curves.png`, `confusion.png`, `mistakes.png`, `filters.png` and `report.html` into `folder`, which is made
+/// if it is not there. Each file is at any time either what it was or complete.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! From drawings to picture files. Everything is drawn as SVG, so that the page can hold it inline and a file holds the same,
-//! rasterised; what consists of pixels is laid over it, enlarged without blur.
+//! From drawings to picture files. Everything is drawn as SVG, so that the page can hold it inline and a file holds the
+//! same, rasterised; what consists of pixels is laid over it, enlarged without blur.
 
 use super::{Heading, ReportError, theme};
 use askama::Template;

@@ -1,5 +1,5 @@
-//! Colours, light and dark, and the style sheet of all pictures. Blue and orange are told apart by every kind of eye (they are
-//! Okabe and Ito's, for dark ground their lighter ones).
+//! Colours, light and dark, and the style sheet of all pictures. Blue and orange are told apart by every kind of eye
+//! (they are Okabe and Ito's, for dark ground their lighter ones).
 
 /// Name, on light ground, on dark ground. The style sheets say `var(--name)`.
 const COLOURS: [(&str, &str, &str); 12] = [

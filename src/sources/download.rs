@@ -32,8 +32,8 @@ enum FetchError {
     Content(#[from] Fault),
 }
 
-/// The four published files: from `cache`, or from the first of `mirrors` that has them, keeping the download in `cache`. The error
-/// is a part of a sentence, for the reason why there is no MNIST.
+/// The four published files: from `cache`, or from the first of `mirrors` that has them, keeping the download in
+/// `cache`. The error is a part of a sentence, for the reason why there is no MNIST.
 pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -> Result<Files, String> {
     let mut mirrors: Vec<&str> = mirrors.iter().map(|url| url.trim_end_matches('/')).collect();
     let agent: ureq::Agent = ureq::Agent::config_builder()

@@ -18,8 +18,8 @@ pub struct Kind {
     pub sha256: &'static str,
 }
 
-/// The small ones first: what is wrong with those is told (and what cannot be downloaded is noticed) before the long work on the
-/// largest.
+/// The small ones first: what is wrong with those is told (and what cannot be downloaded is noticed) before the long
+/// work on the largest.
 pub const KINDS: [Kind; 4] = [
     Kind {
         published: "train-labels-idx1-ubyte",
@@ -51,7 +51,8 @@ pub const KINDS: [Kind; 4] = [
 const CLASSES: &str = "classes.txt";
 
 impl Kind {
-    /// The files in `folder` that can be meant, the likeliest first: the published name before others, plain before packed.
+    /// The files in `folder` that can be meant, the likeliest first: the published name before others, plain before
+    /// packed.
     pub fn candidates(&self, folder: &Path) -> Vec<PathBuf> {
         let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let is_meant = |name: &String| {
@@ -88,7 +89,8 @@ fn open(path: &Path) -> Result<File, SourceError> {
     File::open(path).map_err(unreadable)
 }
 
-/// The four files of a folder, in the order of [`KINDS`]; those that have been found to be the published ones with their content.
+/// The four files of a folder, in the order of [`KINDS`]; those that have been found to be the published ones with
+/// their content.
 pub struct Files(pub [(PathBuf, Option<Array>); 4]);
 
 impl Files {

@@ -23,7 +23,8 @@ fn name(class: usize) -> String {
     }
 }
 
-/// Image number `index` of class `class`, (H, W, C): a square of the class's own colour at the class's own place, in noise.
+/// Image number `index` of class `class`, (H, W, C): a square of the class's own colour at the class's own place, in
+/// noise.
 fn picture(class: usize, index: usize) -> Vec<u8> {
     let (top, left) = (class / 8 * 3, class % 8 * 3);
     let colour = [class * 5 % 256, 255 - class * 5 % 256, class * 53 % 256];

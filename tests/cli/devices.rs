@@ -24,7 +24,8 @@ fn an_unknown_device_gets_the_list_of_those_there_are() {
 #[test]
 fn devices_marks_what_auto_takes() {
     let devices = run_alone(&["devices"]).expect(0, &[]).stdout;
-    // Each adapter has four lines, the second of them its kind; then come the CPU, an empty line, and what auto takes and why.
+    // Each adapter has four lines, the second of them its kind; then come the CPU, an empty line, and what auto takes
+    // and why.
     let lines: Vec<&str> = devices.lines().collect();
     let (adapters, [cpu, "", auto]) = lines.split_at(lines.len() - 3) else { panic!("{devices}") };
     assert!(cpu.starts_with("cpu  ") && adapters.len() % 4 == 0, "{devices}");

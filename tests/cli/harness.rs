@@ -13,8 +13,8 @@ pub const EPOCH: &str = "-------------\nEpoch #:\n\nTrain loss: #.###### | Train
 pub const TEST: &str = "Loss on test set:#.###### Accuracy on test set: #.######";
 pub const NOT_MNIST: &str = "These are NOT the MNIST images";
 
-/// The program in `folder`, apart from the user's data and settings. It finds no MNIST and cannot download it, because what
-/// should be its home is a file.
+/// The program in `folder`, apart from the user's data and settings. It finds no MNIST and cannot download it, because
+/// what should be its home is a file.
 pub fn program(folder: &Path) -> Command {
     let home = folder.join("no-home");
     fs::write(&home, "").unwrap();

@@ -1,5 +1,5 @@
-//! The command line's promises, kept by the program itself: what it prints and where, its exit codes, and that whatever goes
-//! wrong is named and costs nobody a model.
+//! The command line's promises, kept by the program itself: what it prints and where, its exit codes, and that whatever
+//! goes wrong is named and costs nobody a model.
 
 mod classes;
 mod devices;

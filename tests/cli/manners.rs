@@ -1,4 +1,5 @@
-//! The command line's manners: help, version, manual, completions, the list of devices, and what it says to a slip of the finger.
+//! The command line's manners: help, version, manual, completions, the list of devices, and what it says to a slip of
+//! the finger.
 
 use crate::harness::*;
 use std::fs;

@@ -1,5 +1,5 @@
-//! What `predict` promises: it knows the digits that we drew, says so to people and to programs, and one bad picture spoils
-//! nothing.
+//! What `predict` promises: it knows the digits that we drew, says so to people and to programs, and one bad picture
+//! spoils nothing.
 
 use crate::harness::{self, program};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};

@@ -1,7 +1,7 @@
 //! The fused op is the three ops that it replaces, ties included.
 //!
-//! Inputs are small whole numbers, so that every product and sum is exact in any order, many windows tie, and the results
-//! are compared exactly. What the three do on ties and zeros is held against PyTorch beside this file.
+//! Inputs are small whole numbers, so that every product and sum is exact in any order, many windows tie, and the
+//! results are compared exactly. What the three do on ties and zeros is held against PyTorch beside this file.
 
 use crate::common::{exact, hash};
 use crate::ops::{Gpu, with_gpus};

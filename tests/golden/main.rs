@@ -1,5 +1,5 @@
-//! PyTorch's numbers, written by `make.py` beside this file, are met by both paths: the whole net over ten training steps,
-//! and single ops.
+//! PyTorch's numbers, written by `make.py` beside this file, are met by both paths: the whole net over ten training
+//! steps, and single ops.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -16,13 +16,13 @@ const SEED: u64 = 0x98_0000_0098;
 
 /// How far a number may be from PyTorch's, in roundings (EPS) of the largest number of its tensor.
 ///
-/// Where a sum of n terms of mixed sign has size s, its terms have size s / sqrt(n), its partial sums grow like s sqrt(k / n),
-/// and each rounds by EPS of itself. Roundings being as good as independent, the sum ends up off by
-/// `EPS s sqrt(sum_k k / n) = EPS s sqrt(n / 2)`: 28 EPS for the longest sums of the net, over the 1600 inputs of the first
-/// linear layer and the about 1352 windows that a first convolution's gradient adds up. The other seven sums between an image
-/// and a gradient are short beside that (12 EPS for the second convolution, 8 and less for the rest), and errors that are
-/// passed on add as squares: 28^2 + 28^2 + 4 * 12^2 + 3 * 8^2 is 48^2. An element may be unlucky, but blocked sums and the
-/// fused multiply-add make fewer roundings than this counts.
+/// Where a sum of n terms of mixed sign has size s, its terms have size s / sqrt(n), its partial sums grow like s
+/// sqrt(k / n), and each rounds by EPS of itself. Roundings being as good as independent, the sum ends up off by `EPS s
+/// sqrt(sum_k k / n) = EPS s sqrt(n / 2)`: 28 EPS for the longest sums of the net, over the 1600 inputs of the first
+/// linear layer and the about 1352 windows that a first convolution's gradient adds up. The other seven sums between an
+/// image and a gradient are short beside that (12 EPS for the second convolution, 8 and less for the rest), and errors
+/// that are passed on add as squares: 28^2 + 28^2 + 4 * 12^2 + 3 * 8^2 is 48^2. An element may be unlucky, but blocked
+/// sums and the fused multiply-add make fewer roundings than this counts.
 ///
 /// PyTorch's own float32 run needs about a tenth of this.
 const ROUNDINGS: f64 = 48.0;

@@ -50,8 +50,8 @@ struct Case {
 }
 
 impl Case {
-    /// `terms` of the output, of the input's gradient, and of the parameters'. Bounds that need the op's own sums come from
-    /// [`Case::bound`].
+    /// `terms` of the output, of the input's gradient, and of the parameters'. Bounds that need the op's own sums come
+    /// from [`Case::bound`].
     fn read(golden: &Golden, name: &str, n: usize, terms: [usize; 3]) -> Self {
         let floats = |key: &str| golden.floats(&format!("{name}.{key}"));
         let check = |key: &str, terms| {
@@ -281,10 +281,10 @@ fn relu_meets_pytorch_around_zero() {
     });
 }
 
-/// The logarithm of a sum of exponentials, in f32: besides the roundings of the sum and of differences between numbers as
-/// large as the logits, `exp` may be off by `3 + 2 |x|` units in the last place and `log` by 3, or by 2^-21 (8 EPS) near 1
-/// (WGSL, 15.7.4). A loss so has a magnitude of `max|logit| + ln(classes) + 8`. A probability p has p times the magnitude of
-/// the difference it is the exponential of, 2 more for that difference's own `exp`.
+/// The logarithm of a sum of exponentials, in f32: besides the roundings of the sum and of differences between numbers
+/// as large as the logits, `exp` may be off by `3 + 2 |x|` units in the last place and `log` by 3, or by 2^-21 (8 EPS)
+/// near 1 (WGSL, 15.7.4). A loss so has a magnitude of `max|logit| + ln(classes) + 8`. A probability p has p times the
+/// magnitude of the difference it is the exponential of, 2 more for that difference's own `exp`.
 #[test]
 fn cross_entropy_meets_pytorch() {
     with_gpus(|gpus| {
@@ -341,7 +341,8 @@ fn cross_entropy_meets_pytorch() {
     });
 }
 
-/// Three updates in a row: each element is a sum of its start and three steps, each of which weighs all gradients so far.
+/// Three updates in a row: each element is a sum of its start and three steps, each of which weighs all gradients so
+/// far.
 #[test]
 fn sgd_meets_pytorch() {
     with_gpus(|gpus| {

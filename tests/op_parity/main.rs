@@ -1,6 +1,6 @@
-//! Every entry point of every shader against its CPU mirror, which runs in f64 where it computes anything: on every adapter,
-//! with wgpu's run-time checks and without. Sizes hurt: one, odd, prime, one more than a workgroup or a tile, and the
-//! network's own.
+//! Every entry point of every shader against its CPU mirror, which runs in f64 where it computes anything: on every
+//! adapter, with wgpu's run-time checks and without. Sizes hurt: one, odd, prime, one more than a workgroup or a tile,
+//! and the network's own.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -23,8 +23,8 @@ struct Begun {
     batches: Vec<Range<usize>>,
 }
 
-/// An engine that computes nothing. Each sample counts a loss of 1; every training sample is judged right, of the others the
-/// even ones.
+/// An engine that computes nothing. Each sample counts a loss of 1; every training sample is judged right, of the
+/// others the even ones.
 #[derive(Default)]
 struct Notes {
     begun: Vec<Begun>,

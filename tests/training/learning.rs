@@ -63,7 +63,8 @@ impl Observer for Reports {
 const EPOCHS: u32 = 2;
 const HELD_OUT: usize = 500;
 
-/// A run of the default net with its default settings, as the command line makes it, and its accuracy on images that it never saw.
+/// A run of the default net with its default settings, as the command line makes it, and its accuracy on images that it
+/// never saw.
 fn learns_digits(engine: &mut Any, data: &Dataset) {
     let settings = Settings::default();
     engine.start(&net(0.5).init(settings.seed));

@@ -2,12 +2,12 @@
 //!
 //! Two paths that round differently drift apart, and how fast is a property of the training, not of the paths: most
 //! differences fade or grow slowly with the curvature of the loss, and one that pushes a sum across ReLU's zero or a
-//! pooling tie jumps. No constant covers that, so it is measured: twins of the CPU's run start with every parameter moved
-//! to a neighbouring float, one rounding each, and the farthest of them from the run itself says what one rounding at the
-//! start has grown to by step t. The paths round anew in every step, by about as much (a parameter's update rounds once, and
-//! lr times the gradient's own error is below that). These roundings are independent, so that t of them come to sqrt(t)
-//! times one, and none has grown for longer than those of the twins. To that come, for a loss as for a parameter, the 48
-//! roundings of its largest value that the golden tests allow and explain.
+//! pooling tie jumps. No constant covers that, so it is measured: twins of the CPU's run start with every parameter
+//! moved to a neighbouring float, one rounding each, and the farthest of them from the run itself says what one
+//! rounding at the start has grown to by step t. The paths round anew in every step, by about as much (a parameter's
+//! update rounds once, and lr times the gradient's own error is below that). These roundings are independent, so that t
+//! of them come to sqrt(t) times one, and none has grown for longer than those of the twins. To that come, for a loss
+//! as for a parameter, the 48 roundings of its largest value that the golden tests allow and explain.
 
 use crate::common::engines::Any;
 use crate::common::{BOTH, EPS, contexts, hash};
@@ -16,7 +16,8 @@ use mnist_wgpu::engine::Settings;
 use mnist_wgpu::model::Model;
 
 const STEPS: usize = 100;
-/// So many that some of them jump: four, and on one processor sixteen, have all been spared where the GPU's run was not.
+/// So many that some of them jump: four, and on one processor sixteen, have all been spared where the GPU's run was
+/// not.
 const TWINS: u32 = 32;
 const ROUNDINGS: f64 = 48.0;
 

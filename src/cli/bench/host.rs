@@ -13,8 +13,8 @@ const BATCHINGS: [usize; 3] = [1, 8, 32];
 /// How long each is tried.
 const LENGTH: Duration = Duration::from_millis(300);
 
-/// Times [`Engine::submit`] on wgpu's no-op backend, which validates a step's commands as for any other and runs nothing. What was
-/// submitted is collected outside the time: that the host does while a device works.
+/// Times [`Engine::submit`] on wgpu's no-op backend, which validates a step's commands as for any other and runs
+/// nothing. What was submitted is collected outside the time: that the host does while a device works.
 pub fn measure() -> Result<Host, Failure> {
     let model = model()?;
     let settings = Settings::default();

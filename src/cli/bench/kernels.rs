@@ -70,8 +70,8 @@ pub fn table(kernels: &Kernels) -> String {
         )
 }
 
-/// The kernel times of `results` in the Trace Event Format, which Perfetto (https://ui.perfetto.dev) and chrome://tracing show:
-/// one process per device and batch size, one event per dispatch of each step timed.
+/// The kernel times of `results` in the Trace Event Format, which Perfetto (https://ui.perfetto.dev) and
+/// chrome://tracing show: one process per device and batch size, one event per dispatch of each step timed.
 pub fn trace(results: &[Measured]) -> String {
     let mut events = Vec::new();
     for (pid, result) in (1..).zip(results) {

@@ -43,7 +43,8 @@ pub fn begin<E: Engine>(engine: &mut E, model: &Model, images: usize) -> Result<
     engine.begin(&Pass::train(&order, 0, &|_| 0.01))
 }
 
-/// Trains for `length` on the device that `asked` means, and then, if `time_kernels`, step by step for the time of each dispatch.
+/// Trains for `length` on the device that `asked` means, and then, if `time_kernels`, step by step for the time of each
+/// dispatch.
 pub fn run(asked: &DeviceChoice, batch_size: u32, length: Duration, time_kernels: bool) -> Result<Measured, Failure> {
     let model = model()?;
     let settings = Settings { batch_size: batch_size as usize, ..Settings::default() };

@@ -165,7 +165,8 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     if arguments.kernels || arguments.trace.is_some() {
         command.arg("--kernels");
     }
-    // The first step is to be a cold one: as on a machine that has never run this, with caches that are there, but empty.
+    // The first step is to be a cold one: as on a machine that has never run this, with caches that are there, but
+    // empty.
     let unusable = |source| Unmeasured::Cache { folder: std::env::temp_dir(), source };
     let cache = tempfile::tempdir().map_err(unusable)?;
     command.env("MESA_SHADER_CACHE_DIR", cache.path()).env("__GL_SHADER_DISK_CACHE_PATH", cache.path());

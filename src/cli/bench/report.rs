@@ -1,5 +1,5 @@
-//! What `bench` finds out: the shape of its `--json`. Fields keep their names and units from version to version; new ones may
-//! come.
+//! What `bench` finds out: the shape of its `--json`. Fields keep their names and units from version to version; new
+//! ones may come.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,8 @@ pub struct Measured {
     pub gflops_per_second: f64,
     /// None on the CPU path.
     pub dispatches_per_step: Option<usize>,
-    /// From looking for the device to the end of the first step: opening it, uploading 60,000 images, compiling every kernel
-    /// with the drivers' caches of compiled shaders off (Mesa, NVIDIA on Linux), and the step.
+    /// From looking for the device to the end of the first step: opening it, uploading 60,000 images, compiling every
+    /// kernel with the drivers' caches of compiled shaders off (Mesa, NVIDIA on Linux), and the step.
     pub first_step_seconds: f64,
     /// Most memory that the process had resident until the last step ended, 60,000 images in it. Known on Linux only.
     pub peak_memory_bytes: Option<u64>,
@@ -65,8 +65,8 @@ pub struct Spread {
 pub struct Kernels {
     /// Multiply-adds in registers alone: what no kernel can exceed.
     pub peak_gflops_per_second: f64,
-    /// Dense FLOPs of the convolutions' dispatches over the time of them all, as a share of the peak. Above 1 would be possible,
-    /// since kernels may get by with fewer multiplications than the definition has.
+    /// Dense FLOPs of the convolutions' dispatches over the time of them all, as a share of the peak. Above 1 would be
+    /// possible, since kernels may get by with fewer multiplications than the definition has.
     pub convolutions_share_of_peak: f64,
     pub dispatches: Vec<Kernel>,
 }

@@ -158,7 +158,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writes to TensorBoard's file, if there is one. Training does not end with it: a curve less is better than a run less.
+    /// Writes to TensorBoard's file, if there is one. Training does not end with it: a curve less is better than a run
+    /// less.
     fn event(&mut self, write: impl FnOnce(&mut EventWriter) -> Result<(), TensorBoardError>) {
         if let Some(Err(error)) = self.events.as_mut().map(write) {
             tell(format_args!("Note: {error}; training goes on without it"));
@@ -188,7 +189,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Saves a complete epoch. The last checkpoint comes last: if anything before it fails, a resumed run does this epoch again.
+    /// Saves a complete epoch. The last checkpoint comes last: if anything before it fails, a resumed run does this
+    /// epoch again.
     fn keep_epoch(&mut self, row: Row, state: &State) -> Outcome {
         let best = history::best(&self.rows).is_none_or(|best| history::better(&row, best));
         self.rows.push(row);

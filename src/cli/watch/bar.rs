@@ -9,8 +9,8 @@ use mnist_wgpu::history::Row;
 use mnist_wgpu::train::Progress;
 use std::time::Duration;
 
-/// A line on stderr for one pass over the data: images/s, running loss and accuracy, time left. Where stderr is a terminal it is a bar
-/// that moves; elsewhere a plain line now and then.
+/// A line on stderr for one pass over the data: images/s, running loss and accuracy, time left. Where stderr is a
+/// terminal it is a bar that moves; elsewhere a plain line now and then.
 pub struct Bar {
     bar: ProgressBar,
     label: &'static str,
@@ -23,8 +23,8 @@ impl Bar {
     /// Plain lines come no more often than this: an epoch shorter than it has none.
     const PLAIN: Duration = Duration::from_secs(10);
 
-    /// `label` goes before every line, so that nobody forgets what this run trains on. `epochs` is the last epoch of a run; 0 where
-    /// there is but one pass.
+    /// `label` goes before every line, so that nobody forgets what this run trains on. `epochs` is the last epoch of a
+    /// run; 0 where there is but one pass.
     pub fn new(label: &'static str, epochs: u32) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {msg}") {

@@ -1,7 +1,8 @@
-//! `--tui`: a dashboard that has the whole terminal while a run lasts. Here are the terminal, the keys and the signals; `screen` draws.
+//! `--tui`: a dashboard that has the whole terminal while a run lasts. Here are the terminal, the keys and the signals;
+//! `screen` draws.
 //!
-//! The training loop tells its progress about ten times a second. The dashboard draws and listens for keys then, and needs no
-//! thread of its own. What is printed meanwhile is kept, and appears when the terminal is given back.
+//! The training loop tells its progress about ten times a second. The dashboard draws and listens for keys then, and
+//! needs no thread of its own. What is printed meanwhile is kept, and appears when the terminal is given back.
 
 use super::screen::{Run, Screen};
 use crate::cli::clock::clock;
@@ -159,8 +160,8 @@ mod signals {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// While the dashboard is up, a signal only sets a flag, and ends the program if nobody has looked at the flag when it comes
-    /// again; afterwards it does again what it does by default.
+    /// While the dashboard is up, a signal only sets a flag, and ends the program if nobody has looked at the flag when
+    /// it comes again; afterwards it does again what it does by default.
     pub struct Signals {
         asked: Arc<AtomicBool>,
         by_default: Arc<AtomicBool>,

@@ -28,7 +28,8 @@ pub struct WatchArguments {
 }
 
 impl WatchArguments {
-    /// Takes `--quiet` to heart, and refuses `--tui` where it cannot be drawn. To be called before anything else is said.
+    /// Takes `--quiet` to heart, and refuses `--tui` where it cannot be drawn. To be called before anything else is
+    /// said.
     pub fn check(&self) -> Result<(), Failure> {
         if self.quiet {
             output::be_quiet();

@@ -1,5 +1,5 @@
-//! Several of these ops in a row as one, for the CPU. A sample goes through all of them before the next one does, so that what one
-//! puts out is still in a core's cache when another takes it.
+//! Several of these ops in a row as one, for the CPU. A sample goes through all of them before the next one does, so
+//! that what one puts out is still in a core's cache when another takes it.
 
 use super::{Conv2dReluMaxPool2d, cpu};
 use crate::ops::{BackwardSlices, ForwardSlices, OnCpu, Op};

@@ -1,11 +1,12 @@
-//! The CPU path of the fused op. Forward is Winograd's algorithm, sixteen matrix products instead of thirty-six; backward
-//! follows each window's gradient to the one patch of the input that it came from.
+//! The CPU path of the fused op. Forward is Winograd's algorithm, sixteen matrix products instead of thirty-six;
+//! backward follows each window's gradient to the one patch of the input that it came from.
 //!
-//! A sample is copied to an image first, its channels last. So neighbouring elements are different channels, and every loop
-//! fills vector registers however narrow the sample is. Where there is but one channel, they are different windows.
+//! A sample is copied to an image first, its channels last. So neighbouring elements are different channels, and every
+//! loop fills vector registers however narrow the sample is. Where there is but one channel, they are different
+//! windows.
 //!
-//! Both take several layers in a row. A sample goes through all of them before the next one does, so that what one layer puts
-//! out is in a core's cache still when another takes it.
+//! Both take several layers in a row. A sample goes through all of them before the next one does, so that what one
+//! layer puts out is in a core's cache still when another takes it.
 
 mod backward;
 mod forward;

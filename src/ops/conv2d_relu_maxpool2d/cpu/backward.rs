@@ -30,8 +30,8 @@ pub struct Backward<'a, T> {
 /// A window with gradient d, whose winner was computed from a patch (3, 3, C) of the image, adds `d * patch` to its
 /// kernel's gradient and `d * kernel` to the patch's gradient. The other three elements of the window have no part.
 ///
-/// `d_y` (N, O, PH, PW) is the gradient of what the last of the `layers` put out, `d_x` (N, C, H, W) of what the first took,
-/// overwritten where a window sees it. Those between are kept for one sample.
+/// `d_y` (N, O, PH, PW) is the gradient of what the last of the `layers` put out, `d_x` (N, C, H, W) of what the first
+/// took, overwritten where a window sees it. Those between are kept for one sample.
 ///
 /// # Panics
 /// If there is no layer, or one does not take what the one before it puts out.
@@ -66,7 +66,7 @@ pub fn backward<T: Real>(layers: Vec<Backward<T>>, d_y: &[T], d_x: Option<&mut [
     let mut tasks: Vec<Vec<_>> = tasks.collect();
     for Prepared { layer, kernels, weight, .. } in layers.iter_mut().rev() {
         let parts = tasks.iter_mut().filter_map(Vec::pop).collect();
-        sum_parts(parts, weight, layer.d_bias); // whose kernels nobody needs any more
+        sum_parts(parts, weight, layer.d_bias); // the old weights are not needed again
         kernels.write_weight(weight, layer.d_weight);
     }
 }

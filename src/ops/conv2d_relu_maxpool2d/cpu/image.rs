@@ -4,7 +4,8 @@ use super::super::Conv2dReluMaxPool2d;
 use crate::ops::Real;
 use crate::ops::matrix::{Matrix, transpose};
 
-/// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), SH = 2 PH + 2, SW = 2 PW + 2.
+/// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), SH = 2 PH + 2, SW = 2 PW
+/// + 2.
 pub struct Layout {
     pub channels: usize,
     /// Elements of a row, SW * C.
@@ -13,8 +14,8 @@ pub struct Layout {
     pub len: usize,
     /// Where each window's 4x4 field begins, (PH * PW).
     pub corners: Vec<usize>,
-    /// What lies in a row of the image and in a row of a plane (H, W): where it begins in the plane, where in the image, and
-    /// how many pixels it has.
+    /// What lies in a row of the image and in a row of a plane (H, W): where it begins in the plane, where in the
+    /// image, and how many pixels it has.
     runs: Vec<(usize, usize, usize)>,
     /// Elements of a plane of the sample.
     plane: usize,

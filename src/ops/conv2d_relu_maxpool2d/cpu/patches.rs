@@ -1,5 +1,5 @@
-//! The backward pass over several channels, or over one whose gradient is wanted. A window's gradient belongs to one patch (3, 3, C) of the image, whose rows of 3 * C
-//! neighbours fill vector registers.
+//! The backward pass over several channels, or over one whose gradient is wanted. A window's gradient belongs to one
+//! patch (3, 3, C) of the image, whose rows of 3 * C neighbours fill vector registers.
 
 use super::super::{Conv2dReluMaxPool2d, DEAD, KERNEL};
 use super::TAPS;
@@ -106,8 +106,8 @@ pub fn add_gradients<T: Real>(
     }
 }
 
-/// Adds `d * patch` to `d_weight` and `d * weight` to the patch of `d_image` for one channel's `terms`, each a patch's place and a d, in `L`
-/// columns.
+/// Adds `d * patch` to `d_weight` and `d * weight` to the patch of `d_image` for one channel's `terms`, each a patch's
+/// place and a d, in `L` columns.
 #[inline(always)]
 fn add_columns<T: Real, const L: usize>(
     terms: &[(usize, T)],

@@ -84,8 +84,8 @@ impl<T: Real> ForwardPlane<T> {
         Self { fields, y: avec![T::zero(); len], winner: avec![DEAD; len] }
     }
 
-    /// The pooled outputs `y` (O, windows) of `image` and their `winner` (O, windows) by the transformed `kernels` (O, 16). A
-    /// vector's fields stay in registers for all channels, and the products never leave them.
+    /// The pooled outputs `y` (O, windows) of `image` and their `winner` (O, windows) by the transformed `kernels` (O,
+    /// 16). A vector's fields stay in registers for all channels, and the products never leave them.
     #[inline(always)]
     pub fn forward(&mut self, layout: &Layout, image: &[T], kernels: &[T], bias: &[T], y: &mut [T], winner: &mut [u8]) {
         let Self { fields, y: pooled, winner: winners } = self;

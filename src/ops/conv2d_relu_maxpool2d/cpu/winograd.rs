@@ -1,7 +1,7 @@
-//! Winograd's minimal filtering F(2x2, 3x3) (A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, 2015,
-//! arXiv:1509.09308, section 4.1): `Y = A^T [(G g G^T) * (B^T d B)] A`, the product taken element by element, is the 2x2
-//! outputs of a 3x3 kernel g over a 4x4 field d. It takes 16 multiplications instead of 36, and those 2x2 outputs are
-//! exactly what a pooling window takes.
+//! Winograd's minimal filtering F(2x2, 3x3) (A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks,
+//! 2015, arXiv:1509.09308, section 4.1): `Y = A^T [(G g G^T) * (B^T d B)] A`, the product taken element by element, is
+//! the 2x2 outputs of a 3x3 kernel g over a 4x4 field d. It takes 16 multiplications instead of 36, and those 2x2
+//! outputs are exactly what a pooling window takes.
 
 use super::super::{Conv2dReluMaxPool2d, DEAD};
 use super::TAPS;
@@ -101,8 +101,8 @@ pub fn b_times<E: Copy + Add<Output = E> + Sub<Output = E>>([a, b, c, d]: [E; 4]
 /// Outputs that are pooled at once.
 const POOLED: usize = 16;
 
-/// The pooled outputs `y` (O) of one window and their `winner` (O) from the products M, sums over the channels: its elements, (O)
-/// each, lie `step` apart.
+/// The pooled outputs `y` (O) of one window and their `winner` (O) from the products M, sums over the channels: its
+/// elements, (O) each, lie `step` apart.
 #[inline(always)]
 pub fn pool_window<T: Real>(m: &[T], step: usize, bias: &[T], y: &mut [T], winner: &mut [u8]) {
     let mut o = 0;
@@ -127,8 +127,8 @@ fn pool_outputs<T: Real, const L: usize>(m: &[T], step: usize, bias: &[T], y: &m
     pool::<T, L>(|e, l| elements[e][l], |l| bias[l], y, winner);
 }
 
-/// The largest of the four sums `A^T M A`, after bias and ReLU, and which it was: for `L` windows or outputs, of which element e
-/// of M is `m(e, l)`.
+/// The largest of the four sums `A^T M A`, after bias and ReLU, and which it was: for `L` windows or outputs, of which
+/// element e of M is `m(e, l)`.
 #[inline(always)]
 pub fn pool<T: Real, const L: usize>(
     m: impl Fn(usize, usize) -> T,
