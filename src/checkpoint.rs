@@ -121,13 +121,13 @@ pub fn write(model: &Model, state: &State, info: &Info, position: Option<&Positi
     Ok(bytes)
 }
 
-/// Puts the keys of a safetensors file's JSON header in order. The metadata's come in that of a hash map, which would
-/// make another file of the same network each time.
+/// Sorts the keys of a safetensors file's JSON header. The metadata's come in the random order of a hash map, so that
+/// the same network would make another file each time.
 fn sort_header(file: &mut [u8]) -> Result<(), serde_json::Error> {
     let Some((len, rest)) = file.split_first_chunk_mut() else { return Ok(()) };
     let Some(header) = rest.get_mut(..u64::from_le_bytes(*len) as usize) else { return Ok(()) };
     let sorted = serde_json::from_slice::<serde_json::Value>(header)?.to_string();
-    // The same text but for the order; behind it the header is filled up with spaces.
+    // Only the order differs, so it has the same length. Spaces follow it up to the header's end.
     if let Some(place) = header.get_mut(..sorted.len()) {
         place.copy_from_slice(sorted.as_bytes());
     }
@@ -199,7 +199,8 @@ fn arena(tensors: &SafeTensors, model: &Model, role: Role) -> Result<Vec<f32>, C
         }
         data.push((needed.range.clone(), tensor.data().to_vec()));
     }
-    // Not before: now it is known to be no larger than the file, whatever sizes the metadata claims.
+    // Allocated only now. By now the tensors are known to be in the file, so no claim in the metadata can make this
+    // large.
     let mut arena = vec![0.0; role.len(model)];
     for (range, bytes) in data {
         arena[range].copy_from_slice(&bytemuck::pod_collect_to_vec(&bytes));

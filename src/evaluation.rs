@@ -152,7 +152,7 @@ impl Confusion {
         self.counts.iter().sum()
     }
 
-    /// What was taken for what else, and how often: the most frequent first.
+    /// All mistakes as (truth, guess, count), the most frequent first.
     pub fn mistakes(&self) -> Vec<(usize, usize, u64)> {
         let places = (0..self.counts.len()).map(|place| (place / self.classes, place % self.classes));
         let all = places.map(|(truth, guess)| (truth, guess, self.count(truth, guess)));
@@ -171,17 +171,17 @@ impl Confusion {
         self.counts[class * self.classes..][..self.classes].iter().sum()
     }
 
-    /// Of all images, the share that was taken for what it is; none where there is no image.
+    /// The share of all images that were judged right; none where there is no image.
     pub fn accuracy(&self) -> Option<f64> {
         share((0..self.classes).map(|class| self.count(class, class)).sum(), self.images())
     }
 
-    /// Of the images taken for `class`, the share that was; none where nothing was taken for it.
+    /// Of the images judged as `class`, the share that is of it; none where no image was judged so.
     pub fn precision(&self, class: usize) -> Option<f64> {
         share(self.count(class, class), self.guessed(class))
     }
 
-    /// Of the images of `class`, the share that was taken for it; none where there is no such image.
+    /// Of the images of `class`, the share that was judged so; none where there is no such image.
     pub fn recall(&self, class: usize) -> Option<f64> {
         share(self.count(class, class), self.support(class))
     }

@@ -86,7 +86,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// An image of less than 10x10, which its convolutions and poolings leave nothing of.
+    /// If an image is smaller than 10x10: its convolutions and poolings would leave nothing.
     pub fn classic(input: [usize; 3], classes: usize, dropout: f32) -> Result<Self, ModelError> {
         Self::new(input, Self::classic_layers(classes, dropout), classes)
     }

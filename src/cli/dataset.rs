@@ -70,7 +70,7 @@ pub fn load_again(data_dir: Option<PathBuf>, before: &run::Data, classes: &[Stri
         (folder, _) => load(folder)?,
     };
     let data = &mut found.dataset;
-    if data.sha256() != before.sha256 || data.shape != before.shape || data.classes.len() != classes.len() {
+    if data.sha256() != before.sha256 || data.shape != before.shape || data.classes.len() > classes.len() {
         let from = before.folder.as_ref().map(|folder| format!(" from {}", folder.display())).unwrap_or_default();
         let message = format!(
             "the run was begun with other images: {}{from} (SHA-256 {}); name their folder with `--data-dir`",

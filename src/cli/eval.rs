@@ -29,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Folder with the four MNIST files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
+    /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
 

@@ -107,7 +107,7 @@ impl<'a> CpuEngine<'a> {
         &self.gradients
     }
 
-    /// A pass over one batch: input, network, loss and, in training, all the way back and the optimizer.
+    /// A pass over one batch: input, network and loss, and in training the backward pass and the optimizer.
     fn batch(&mut self, index: usize) -> BatchMetrics {
         let Batch { first, count, step, learning_rate, .. } = self.batches[index];
         let (first, count) = (first as usize, count as usize);
@@ -210,7 +210,7 @@ impl Engine for CpuEngine<'_> {
 
     fn submit(&mut self, batches: Range<usize>) -> Result<(), EngineError> {
         expect("the end of a range of batches", batches.end, self.batches.len() + 1)?;
-        // From within the pool: a parallel loop begun outside wakes a thread, and waits for it, once for each.
+        // Runs within the pool. From outside, each parallel loop would wake a thread and wait for it.
         let metrics = rayon::scope(|_| batches.map(|index| self.batch(index)).collect());
         self.finished.push_back(metrics);
         Ok(())

@@ -51,7 +51,7 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// The input of a pass: the images of a batch, gathered out of those of a set.
+    /// The input of a pass: picks the images of a batch out of a set.
     fn plan_input(&self, (images, labels): &(Tensor, Tensor)) -> Result<Vec<Step>, GpuError> {
         let gather = Gather { len: self.network.input.len() / self.n };
         let mut planner = Planner::new(self.context);
@@ -68,7 +68,7 @@ impl Shared<'_> {
         Ok(planner.steps)
     }
 
-    /// The rest of a pass: network, loss and, in training, all the way back and the optimizer.
+    /// The rest of a pass: network and loss, and in training the backward pass and the optimizer.
     fn plan_work(&self, work: Work, settings: &Settings) -> Result<(Vec<Step>, Tensor), GpuError> {
         let Self { context, n, network, loss, targets, metrics, .. } = self;
         let mut planner = Planner::new(context);
@@ -156,8 +156,8 @@ impl<'a> GpuEngine<'a> {
         self.steps(Set::Test, Work::Evaluate)
     }
 
-    /// From when to when, on the device's clock, each dispatch of a training step ran, in order; nothing where the
-    /// device has no timestamps. Runs batch `batch` of the current pass, one of training images, as one training step.
+    /// Start and end of each dispatch of one training step, in order, on the device's clock. None where the device has
+    /// no timestamps. It trains on batch `batch` of the current pass, which must be one over training images.
     pub async fn time_dispatches(&mut self, batch: usize) -> Result<Option<Vec<Range<Duration>>>, GpuError> {
         let steps: Vec<&Step> = self.training_steps().collect();
         profile::time(self.context, &steps, &self.slots, batch as u32).await

@@ -158,8 +158,8 @@ fn roles(optimizer: &Optimizer) -> impl Iterator<Item = Role> {
     [Role::Parameters, Role::Buffers].into_iter().chain(optimizer.slots().iter().map(|&slot| Role::Slot(slot)))
 }
 
-/// What `state` has for each of an engine's own arenas, told with their lengths; none where it has nothing, which stands for
-/// zeros.
+/// The values that `state` has for each of an engine's `own` arenas, which are given with their lengths. None stands
+/// for zeros.
 fn arenas(state: &State, own: impl Iterator<Item = (Role, usize)>) -> Result<Vec<Option<&[f32]>>, EngineError> {
     let own: Vec<_> = own.collect();
     if let Some((role, _)) = state.arenas.iter().find(|(role, _)| !own.iter().any(|(known, _)| known == role)) {

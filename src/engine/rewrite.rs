@@ -5,7 +5,7 @@ use crate::model::Stage;
 use crate::ops::{LayerOp, Op, conv2d_relu_maxpool2d, linear};
 use std::any::Any;
 
-/// Looks at the ops from one on: how many of them it replaces, if any, and by which.
+/// Takes the ops from one on. Returns how many of them it replaces, and the op that replaces them.
 pub type Rule<O> = fn(&[&dyn Any]) -> Option<(usize, Box<O>)>;
 
 /// Layers that both paths take as one op.

@@ -11,7 +11,7 @@ pub struct Step {
     pub label: String,
     /// See [`Dispatch::flops`].
     pub flops: u64,
-    /// The least traffic that serves it: every element it needs read once, or written once, or both.
+    /// Bytes that it must move at least: each element it needs is read once, or written once, or both.
     pub bytes: u64,
     /// What its pipeline was compiled from.
     pub source: Arc<Source>,
@@ -47,7 +47,7 @@ pub struct Dispatch<'a> {
     pub entry: &'a str,
     /// Values of the shader's `override` constants.
     pub constants: &'a [(&'a str, f64)],
-    /// Name in the shader, buffer, and how many elements the kernel touches for these constants.
+    /// Each buffer: its name in the shader, the tensor, and how many elements the kernel touches.
     pub buffers: &'a [(&'a str, &'a Tensor, usize)],
     /// Invocations needed along x, y, z; rounded up to whole workgroups.
     pub invocations: [usize; 3],

@@ -6,8 +6,8 @@ use super::{Context, GpuError, Slots, Step};
 use std::ops::Range;
 use std::time::Duration;
 
-/// From when to when, on the device's clock, each of `steps` ran, in order; nothing where the device has no timestamps.
-/// All read slot number `slot`.
+/// Start and end of each of `steps`, in order, on the device's clock. None where the device has no timestamps. All
+/// steps read slot number `slot`.
 pub async fn time(
     context: &Context,
     steps: &[&Step],

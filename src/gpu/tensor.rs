@@ -122,7 +122,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Asks for `staging` to be mapped as soon as the submits that write it are through.
+    /// Asks for `staging` to be mapped once the submits that write it have finished.
     pub fn request(staging: wgpu::Buffer) -> Self {
         let (send, done) = futures_channel::oneshot::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
@@ -132,7 +132,7 @@ impl Mapping {
     }
 
     pub async fn read<T: Pod>(mut self, context: &Context) -> Result<Vec<T>, GpuError> {
-        // A lost device never answers: its error, which the context then has, ends the wait.
+        // A lost device never answers. The context has its error by then, which ends the wait.
         let answer = poll_fn(|task| match Pin::new(&mut self.done).poll(task) {
             Poll::Pending => context.check().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),

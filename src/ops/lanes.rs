@@ -1,19 +1,19 @@
-//! Loops over neighbouring elements in the widest vector registers of the processor, without a line that names one.
+//! Loops over neighbouring elements in the processor's widest vector registers. No code here names an instruction set.
 
 use super::Real;
 use std::ops::{Add, Mul, Sub};
 
 /// Runs `work`, compiled once for each set of vector instructions, with the widest that this processor has.
 ///
-/// Without it the compiler takes those that every processor of the target has. `work` and what it calls have to be
-/// inlined into it: `#[inline(always)]`. No result depends on the width: nothing is added in another order or
-/// contracted.
+/// Otherwise the compiler uses only instructions that every processor of the target has. `work` and all that it calls
+/// must be inlined: `#[inline(always)]`. No result depends on the width: the order of additions stays the same, and no
+/// multiplication and addition are fused.
 #[inline(always)]
 pub fn widest<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// The vector instructions that [`widest`] takes and that matrix products go by: with others, sums round differently.
+/// The vector instructions that [`widest`] and the matrix products use. With others, sums round differently.
 pub fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     return match () {

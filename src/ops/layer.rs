@@ -1,4 +1,4 @@
-//! What a layer is to a model: the rule of its shapes, the numbers it needs, the op it becomes, its ONNX operator.
+//! The interface between a layer and a model: its shape rule, its tensors, the op it becomes, its ONNX operator.
 
 use super::op::LayerOp;
 use serde::{Deserialize, Serialize};

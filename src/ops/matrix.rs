@@ -1,4 +1,4 @@
-//! Matrices of the CPU path: products by the `gemm` crate, behind slices with checked bounds, and transposition.
+//! Matrices of the CPU path: products through the `gemm` crate with checked bounds, and transposition.
 
 use super::Real;
 

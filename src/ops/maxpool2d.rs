@@ -1,4 +1,4 @@
-//! Max pooling over windows that do not overlap; rows and columns that fill no whole window are left out.
+//! Max pooling over windows that do not overlap. Rows and columns that fill no whole window are left out.
 //!
 //! Tie rule, as PyTorch's: of equal values the first in row-major order wins, and receives the whole gradient. A NaN
 //! wins over everything, so that it reaches the loss.

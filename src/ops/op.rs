@@ -1,4 +1,4 @@
-//! What an op is to an engine: its sizes, its dispatches on a GPU, its arithmetic on the CPU.
+//! The interface between an op and an engine: sizes, dispatches on a GPU, arithmetic on the CPU.
 
 use crate::gpu::{GpuError, Planner, Tensor};
 use std::any::Any;

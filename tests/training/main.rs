@@ -6,6 +6,7 @@ mod common;
 mod fit;
 mod learning;
 mod paths;
+mod refusals;
 mod repeatable;
 
 use common::engines::{dataset, pick};

@@ -81,7 +81,7 @@ impl<'a, T: Real> Prepared<'a, T> {
     }
 }
 
-/// What a task computes of a layer on its way; B is a block of windows.
+/// A task's buffers for one layer. B is the number of windows in a block.
 struct Scratch<T> {
     /// (SH, SW, C)
     image: Vec<T>,

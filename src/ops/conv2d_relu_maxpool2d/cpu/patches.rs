@@ -63,7 +63,7 @@ pub struct Gradients<'a, T> {
     pub d_image: Option<&'a mut [T]>,
 }
 
-/// Adds the gradients of a sample with this `image` to all that they belong to.
+/// Adds a sample's gradients to those of the weights, the bias and the image.
 #[inline(always)]
 pub fn add_gradients<T: Real>(
     layout: &Layout,
@@ -84,7 +84,8 @@ pub fn add_gradients<T: Real>(
     for ((winner, d_y), (weight, (d_weight, d_bias))) in planes.zip(params) {
         let mut alive = 0;
         for ((&q, &d_y), &corner) in winner.iter().zip(d_y).zip(&layout.corners) {
-            // Always written, kept by counting: which windows are dead is nothing that a processor could predict.
+            // Each term is written, and the count decides whether it stays. A branch would be mispredicted: windows are
+            // dead at random.
             terms[alive] = (corner + patches[q as usize], d_y);
             alive += usize::from(q != DEAD);
         }

@@ -13,10 +13,10 @@ use aligned_vec::{AVec, avec};
 /// Windows that are computed at once.
 const LANES: usize = 16;
 
-/// The 4x4 fields of a sample's windows, which are filled up to whole vectors.
+/// The 4x4 fields of a sample's windows, padded to whole vectors.
 struct Fields<T> {
     windows: usize,
-    /// Where in an image each field begins; of those that fill up, the last one's.
+    /// Where in an image each field begins. The padding repeats the last one.
     corners: Vec<usize>,
     /// The sixteen elements of each field, or of its transform.
     elements: AVec<[Lanes<T, LANES>; FIELD]>,
@@ -100,7 +100,7 @@ impl<T: Real> ForwardPlane<T> {
                 pool::<T, LANES>(|e, l| fields[e].0[l] * kernel[e], |_| bias, &mut y[first..], &mut winner[first..]);
             }
         }
-        // Not at once: the outputs lie apart in memory, and are written fastest one after the other.
+        // Written one output after the other, which is fastest: they lie apart in memory.
         for (y, pooled) in y.chunks_exact_mut(windows).zip(pooled.chunks_exact(filled)) {
             y.copy_from_slice(&pooled[..windows]);
         }
@@ -110,7 +110,7 @@ impl<T: Real> ForwardPlane<T> {
     }
 }
 
-/// What a task computes of its samples backward: the parameters' gradients.
+/// A task's sums of the parameters' gradients.
 pub struct BackwardPlane<T> {
     fields: Fields<T>,
     /// One channel's winners.
