@@ -98,7 +98,10 @@ pub fn verdict(logits: &[f32]) -> Verdict {
     Verdict { guess: guess as u16, confidence: probabilities[guess], runner_up }
 }
 
-/// The images judged wrong, the largest loss first, at most `count` of them. `labels` are the truth of each.
+/// The images judged wrong, the largest loss first, at most `count` of them. `labels` are the truth of each image judged.
+///
+/// # Panics
+/// Where a label is of no class.
 pub fn worst_mistakes(judged: &Judged, labels: &[u16], count: usize) -> Vec<Mistake> {
     let rows = judged.logits.chunks_exact(judged.classes.max(1)).zip(labels).enumerate();
     let mut mistakes: Vec<Mistake> = rows
@@ -124,6 +127,9 @@ impl Confusion {
     }
 
     /// `labels` are the truth of each image judged.
+    ///
+    /// # Panics
+    /// Where a label is of no class.
     pub fn of(judged: &Judged, labels: &[u16]) -> Self {
         let classes = judged.classes;
         let mut counts = vec![0; classes * classes];
@@ -231,6 +237,22 @@ mod tests {
         assert_eq!(confusion.f1(0), Some(4.0 / 7.0));
         assert_eq!(confusion.accuracy(), Some(0.5));
         assert_eq!((confusion.precision(11), confusion.recall(11), confusion.f1(11)), (None, None, None));
+    }
+
+    #[test]
+    fn one_class_alone_is_always_right_and_of_a_thousand_none_is_taken_for_another() {
+        let one = Judged { totals: Totals::default(), logits: vec![-3.0; 4], classes: 1 };
+        let confusion = Confusion::of(&one, &[0; 4]);
+        assert_eq!((confusion.count(0, 0), confusion.accuracy(), confusion.f1(0)), (4, Some(1.0), Some(1.0)));
+        assert!(confusion.mistakes().is_empty() && worst_mistakes(&one, &[0; 4], 9).is_empty());
+
+        // Each is taken for the next.
+        let (labels, classes): (Vec<u16>, usize) = ((0..1000).collect(), 1000);
+        let logits = (0..classes * classes).map(|at| f32::from(at % classes == (at / classes + 1) % classes)).collect();
+        let many = Judged { totals: Totals::default(), logits, classes };
+        let (confusion, worst) = (Confusion::of(&many, &labels), worst_mistakes(&many, &labels, 2000));
+        assert_eq!((confusion.count(999, 0), confusion.count(300, 301), confusion.images()), (1, 1, 1000));
+        assert_eq!((confusion.mistakes().len(), worst.len(), worst[998].verdict.guess), (1000, 1000, 999));
     }
 
     #[test]
