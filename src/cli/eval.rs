@@ -155,12 +155,14 @@ const MOST_MISTAKES: usize = 20;
 const NARROW: usize = 5;
 const WIDE: usize = 24;
 
-/// A name in at most so many letters.
+/// A name in at most so many letters, without what would steer the terminal.
 fn short(name: &str, letters: usize) -> String {
-    match name.char_indices().nth(letters) {
-        Some(_) => name.chars().take(letters - 1).chain(['…']).collect(),
-        None => name.to_owned(),
+    let mut name: Vec<char> = name.chars().filter(|letter| !letter.is_control()).collect();
+    if name.len() > letters {
+        name.truncate(letters - 1);
+        name.push('…');
     }
+    name.into_iter().collect()
 }
 
 /// The figures as the notebook prints them, then a table of the classes, and what was taken for what.
