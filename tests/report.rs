@@ -129,7 +129,7 @@ fn the_page_says_every_figure_and_fact() {
     let headlines = ["99.06%", "0.0313", "99.70%", "after epoch 10", "in 52.5 s"];
     let epochs = ["0.110000", "0.873000", "0.100000", "0.970000", "5.2", "10285", ">0.01<"];
     let classes = ["970", "100.00%", "99.08%"]; // class 9: 979 of 988
-    let rest = ["Data set", "mnist", "4 → 5", "87%", "weights from −1.000 to 1.000"];
+    let rest = ["Data set", "mnist", "<bdi>4</bdi> → <bdi>5</bdi>", "87%", "weights from −1.000 to 1.000"];
     for text in [&headlines[..], &epochs, &classes, &rest].concat() {
         assert!(page.contains(text), "{text} is missing");
     }
@@ -276,18 +276,20 @@ fn names(count: usize) -> Vec<String> {
 #[test]
 fn any_number_of_classes_is_drawn_and_a_page_of_a_thousand_stays_small() {
     for classes in [1, 2, 12, 13, 24, 25, 47, 60, 61, 1000] {
-        let (names, confusion) = (names(classes), confused_by(classes));
-        check_picture(&format!("{classes} classes"), &matrix(HEADING, &confusion, &names));
-        let of = |material: &mut Material| {
-            page::html(&Material { classes: &names, confusion: &confusion, mistakes: &[], ..*material })
-        };
-        let page = with_material(of).unwrap();
-        assert!(page.len() < 1_500_000, "{classes} classes: {} bytes", page.len());
-        assert!(!page.contains("<b>&"), "a name is not escaped");
-        let last = names.last().filter(|name| name.starts_with("class"));
-        assert!(last.is_none_or(|name| page.contains(name)), "the last class is on the page, in the table at least");
-        let left_out = page.contains(&format!("of {classes} classes the 40 with the most mistakes"));
-        assert_eq!(left_out, classes > 60, "{classes} classes");
+        let names = names(classes);
+        for confusion in [confused_by(classes), Confusion::new(classes, vec![999; classes * classes])] {
+            check_picture(&format!("{classes} classes"), &matrix(HEADING, &confusion, &names));
+            let of = |material: &mut Material| {
+                page::html(&Material { classes: &names, confusion: &confusion, mistakes: &[], ..*material })
+            };
+            let page = with_material(of).unwrap();
+            assert!(page.len() < 1_500_000, "{classes} classes: {} bytes", page.len());
+            assert!(!page.contains("<b>&"), "a name is not escaped");
+            let last = names.last().filter(|name| name.starts_with("class"));
+            assert!(last.is_none_or(|name| page.contains(name)), "the last class is on the page, in the table at least");
+            let left_out = page.contains(&format!("of {classes} classes the 40 with the most mistakes"));
+            assert_eq!(left_out, classes > 60, "{classes} classes");
+        }
     }
 }
 
@@ -300,7 +302,7 @@ fn of_many_classes_those_with_the_most_mistakes_are_in_the_matrix() {
     let of = |material: &mut Material| page::html(&Material { classes: &names, confusion: &confusion, ..*material });
     let page = with_material(of).unwrap();
     let drawn = |cell: &str| page.contains(&format!("<title>{cell}"));
-    assert!(drawn("class 97 taken for a name that is …: 20, 28.57% of its row") && drawn("class 5 taken for class 6: 1"));
+    assert!(drawn("class 97 taken for a name that is…: 20, 28.57% of its row") && drawn("class 5 taken for class 6: 1"));
     assert!(!drawn("class 99 taken for class 99"), "a class without mistakes takes the place of one with");
 }
 
@@ -321,6 +323,22 @@ fn colours_and_sizes_of_mistakes_are_those_of_their_images() {
         let red = count(&png, [255, 0, 0]);
         assert!(channels == 1 || red >= height * width, "{shape:?}: {red} red pixels");
     }
+}
+
+#[test]
+fn captions_shorten_names_and_alt_texts_have_them_whole() {
+    let (long, turned) = ("long ".repeat(40), "\u{202e}turned \u{1b}[31m".to_owned());
+    let verdict = Verdict { guess: 1, confidence: 0.5, runner_up: None };
+    let mistakes = [(Mistake { place: 0, truth: 0, verdict, loss: 1.0 }, vec![0; PIXELS])];
+    let (names, confusion) = ([long.clone(), turned], confused_by(2));
+    let of = |material: &mut Material| {
+        page::html(&Material { classes: &names, confusion: &confusion, mistakes: &mistakes, ..*material })
+    };
+    let page = with_material(of).unwrap();
+    assert_eq!(between(&page, "alt=\"", '"')[0], format!("{long}, taken for turned [31m"));
+    let caption = between(&page, "<bdi>", '<')[0];
+    assert!(caption.starts_with("long long") && caption.ends_with('…') && caption.chars().count() < 40, "{caption}");
+    assert!(!page.contains(['\u{202e}', '\u{1b}']), "a name steers what follows");
 }
 
 #[test]

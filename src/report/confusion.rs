@@ -10,10 +10,12 @@ use askama::Template;
 const MOST: usize = 60;
 /// Of more classes than [`MOST`].
 const SELECTED: usize = 40;
-/// Letters of a class's name.
-const LETTERS: usize = 16;
+/// Room for a class's name, over the size of its letters.
+const NAME: f64 = 9.0;
 /// Room at the right for the recalls.
 const RIGHT: u32 = 44;
+/// How wide the legend is.
+const LEGEND: u32 = 290;
 /// From this shade on, figures are written in the colour for coloured ground.
 const DARK: f64 = 0.65;
 
@@ -41,7 +43,7 @@ fn pitch(count: usize) -> u32 {
     match count {
         0..=12 => ROOMY,
         13..=24 => 22,
-        _ => 14,
+        _ => 15,
     }
 }
 
@@ -70,8 +72,9 @@ pub(super) fn drawing(material: &Material) -> Result<Drawing, ReportError> {
     let shown = shown(confusion);
     let pitch = pitch(shown.len());
     let (square, side) = (pitch - 1, pitch * shown.len() as u32);
-    let names: Vec<String> = shown.iter().map(|&class| shortened(&printable(&classes[class]), LETTERS)).collect();
     let size = if pitch < 20 { 9.0 } else { 12.0 };
+    let short = |&class: &usize| shortened(&printable(&classes[class]), (NAME * size) as u32, size);
+    let names: Vec<String> = shown.iter().map(short).collect();
     let longest = names.iter().map(|name| text_width(name, size)).max().unwrap_or_default();
     // Names of columns stand upright where they fit, and are turned where they do not.
     let turned = longest > square;
@@ -82,13 +85,14 @@ pub(super) fn drawing(material: &Material) -> Result<Drawing, ReportError> {
         recall: figure(confusion.recall(class)),
         precision: figure(confusion.precision(class)),
     });
-    let places = || (0..).zip(&shown);
-    let cells = places().flat_map(|(y, &truth)| {
-        places().map(move |(x, &guess)| cell(material, (truth, guess), (x * pitch, y * pitch), square))
+    let places = || (0..).zip(shown.iter().copied().zip(&names));
+    let cells = places().flat_map(|(y, truth)| {
+        places().map(move |(x, guess)| cell(confusion, truth, guess, (x * pitch, y * pitch), square))
     });
-    let below = if pitch < ROOMY { 46 } else { 18 };
+    let below = if pitch < ROOMY { 34 } else { 18 };
     let matrix = Matrix {
-        width: left + side.max(230) + RIGHT,
+        width: (left + side + RIGHT).max(left + LEGEND),
+        right: left + side + RIGHT,
         left,
         top,
         side,
@@ -109,6 +113,8 @@ pub(super) fn drawing(material: &Material) -> Result<Drawing, ReportError> {
 #[template(path = "report/confusion.svg")]
 struct Matrix<'a> {
     width: u32,
+    /// Where the recalls end.
+    right: u32,
     left: u32,
     top: u32,
     side: u32,
@@ -148,8 +154,14 @@ struct Cell {
     what: String,
 }
 
-fn cell(material: &Material, (truth, guess): (usize, usize), (x, y): (u32, u32), square: u32) -> Cell {
-    let Material { confusion, classes, .. } = *material;
+/// Of truth and guess their classes and names.
+fn cell(
+    confusion: &Confusion,
+    (truth, from): (usize, &String),
+    (guess, to): (usize, &String),
+    (x, y): (u32, u32),
+    square: u32,
+) -> Cell {
     let count = confusion.count(truth, guess);
     let share = count as f64 / confusion.support(truth).max(1) as f64;
     let right = truth == guess;
@@ -160,7 +172,6 @@ fn cell(material: &Material, (truth, guess): (usize, usize), (x, y): (u32, u32),
         (_, 0..1000) => ("small", 11.0),
         _ => ("tiny", 10.0),
     };
-    let (from, to) = (shortened(&printable(&classes[truth]), LETTERS), shortened(&printable(&classes[guess]), LETTERS));
     Cell {
         x,
         y,
@@ -185,4 +196,39 @@ fn figure(share: Option<f64>) -> String {
 /// The shade of mistakes that make up `share` of their row: 0.1 for one in ten thousand, 1 for all.
 fn of_mistakes(share: f64) -> f64 {
     (1.0 + share.log10() / 4.0 * 0.9).max(0.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::picture::check_text;
+
+    #[test]
+    fn no_text_lies_over_another_whatever_classes_are_named() {
+        let odd = ["W".repeat(200), "\u{72ac}\u{1f415}".repeat(9), "\u{202e}turned".into(), "<&>".repeat(9), String::new()];
+        let long = |class: usize| odd.get(class).cloned().unwrap_or(format!("a long name, {class}"));
+        for (count, figure) in
+            [1, 2, 10, 12, 13, 24, 25, 47, 60, 1000].into_iter().flat_map(|n| [(n, 3), (n, 999), (n, 54_321)])
+        {
+            let confusion = Confusion::new(count, vec![figure; count * count]);
+            let short = |class: usize| ["m", "W", "i", "7"][class % 4].to_owned();
+            let (long, short) = ((0..count).map(long).collect(), (0..count).map(short).collect());
+            for classes in [long, short] as [Vec<String>; 2] {
+                let material = Material {
+                    title: "",
+                    warning: None,
+                    facts: &[],
+                    history: &[],
+                    test_loss: 0.0,
+                    test_accuracy: 0.0,
+                    classes: &classes,
+                    confusion: &confusion,
+                    shape: [1, 1, 1],
+                    mistakes: &[],
+                    filters: None,
+                };
+                check_text(&format!("{count} classes, {:?}", classes[0]), &drawing(&material).unwrap());
+            }
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! The images that were judged worst.
 
-use super::picture::{self, Drawing, printable};
+use super::picture::{self, Drawing, printable, shortened};
 use super::tiles::{self, Tile, sheet};
 use super::{Heading, Material, ReportError};
 use crate::evaluation::Mistake;
 
 /// So many are shown.
 pub const MOST: usize = 40;
+/// Room for a name in a caption on the page, over the size of its letters.
+const NAME: u32 = 14;
 
 /// `mistakes.png`: the worst, which come first.
 pub fn png(heading: Heading, material: &Material) -> Result<Vec<u8>, ReportError> {
@@ -34,7 +36,7 @@ fn tile(material: &Material, mistake: &Mistake, image: &[u8]) -> Result<Tile, Re
         pixels: tiles::pixmap(width, height, |x, y| Some([0, 1, 2].map(|c| value(x, y, c))))?,
         note: format!("{:.0}%", 100.0 * mistake.verdict.confidence),
         alt: format!("{truth}, taken for {guess}"),
-        caption: truth,
-        taken_for: Some(guess),
+        caption: shortened(&truth, NAME, 1.0),
+        taken_for: Some(shortened(&guess, NAME, 1.0)),
     })
 }

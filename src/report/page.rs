@@ -1,7 +1,7 @@
 //! The page of a run: one file that needs nothing else, neither network nor script. Its form stands in
 //! `templates/report/page.html`.
 
-use super::picture::{Drawing, encode};
+use super::picture::{Drawing, encode, printable};
 use super::tiles::Tile;
 use super::{Material, ReportError, confusion, curves, filters, mistakes, number, percent, theme};
 use crate::history::{Row, best};
@@ -33,7 +33,7 @@ pub fn html(material: &Material) -> Result<String, ReportError> {
             .map(|class| {
                 let shares = [confusion.precision(class), confusion.recall(class), confusion.f1(class)];
                 let shares = shares.map(|share| percent(share, 2));
-                Class { name: &classes[class], shares, support: confusion.support(class) }
+                Class { name: printable(&classes[class]), shares, support: confusion.support(class) }
             })
             .collect(),
         mistakes: embed(mistakes::tiles(material)?)?,
@@ -57,7 +57,7 @@ struct Page<'a> {
     what: String,
     /// Whether the matrix has no room beside the table.
     wide: bool,
-    classes: Vec<Class<'a>>,
+    classes: Vec<Class>,
     mistakes: Vec<Embedded>,
     kernels: Option<Kernels>,
     history: &'a [Row],
@@ -81,8 +81,8 @@ struct Headline {
     note: String,
 }
 
-struct Class<'a> {
-    name: &'a str,
+struct Class {
+    name: String,
     /// Precision, recall, F1.
     shares: [String; 3],
     support: u64,

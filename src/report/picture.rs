@@ -30,6 +30,7 @@ pub const DENSITY: u32 = 2;
 const MARGIN: u32 = 24;
 /// A little more than the mean width of a letter over its size.
 const LETTER: f64 = 0.52;
+const ELLIPSIS: char = '…';
 
 impl Drawing {
     /// Both, side by side, `gap` apart.
@@ -64,12 +65,12 @@ struct File<'a> {
 
 /// The PNG file of a drawing and what lies over it, under a heading; `what` says what one sees.
 pub fn png(heading: Heading, what: &str, drawing: &Drawing, overlays: &[Overlay]) -> Result<Vec<u8>, ReportError> {
-    let letters = |size: f64| (f64::from(drawing.width) / (size * LETTER)) as usize;
-    let warning = warning_lines(heading.warning.unwrap_or_default(), letters(12.0).saturating_sub(4));
+    let letters = (f64::from(drawing.width) / (12.0 * LETTER)) as usize;
+    let warning = warning_lines(heading.warning.unwrap_or_default(), letters.saturating_sub(4));
     let warning_height = warning.last().map_or(0, |(y, _)| y + 12);
     let content_y = MARGIN + 56 + if warning.is_empty() { 0 } else { warning_height + 12 };
     let (width, height) = (drawing.width + 2 * MARGIN, content_y + drawing.height + MARGIN);
-    let title = shortened(&printable(heading.title), letters(18.0));
+    let title = shortened(&printable(heading.title), drawing.width, 18.0);
     let body = &drawing.body;
     let svg = File { width, height, margin: MARGIN, content_y, title, what, warning, warning_height, body }.render()?;
 
@@ -105,20 +106,70 @@ fn warning_lines(warning: &str, letters: usize) -> Vec<(u32, String)> {
     lines.zip(0..).map(|(line, index)| (20 + 17 * index, line.into_owned())).collect()
 }
 
-/// About how wide `text` is in letters of `size`, in units.
+/// About how wide `text` is in letters of `size`, in units; rather too wide, as a page's reader has other fonts.
 pub fn text_width(text: &str, size: f64) -> u32 {
-    (text.chars().count() as f64 * size * LETTER).ceil() as u32
+    (text.chars().map(advance).sum::<f64>() * size).round() as u32
 }
 
-/// Without the control characters and other code points that XML cannot hold.
+/// About how far a letter moves the next one, over its size.
+fn advance(letter: char) -> f64 {
+    match letter {
+        _ if " fijlrtI.,:;'!()-/[]|".contains(letter) => 0.4,
+        '%' | '@' | 'M' | 'W' | 'm' | 'w' => 1.0,
+        'A'..='Z' => 0.72,
+        '\0'..='\u{2ff}' => 0.57,
+        _ => 1.0, // of other scripts, or the sign for a letter that the font lacks
+    }
+}
+
+/// Without the code points that XML cannot hold, control characters, and those that turn what follows round.
 pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|&c| !c.is_control() && !turns(c) && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 
-/// To so many letters, the last an ellipsis.
-pub fn shortened(text: &str, letters: usize) -> String {
-    match text.char_indices().nth(letters) {
-        Some(_) => text.chars().take(letters.saturating_sub(1)).chain(['…']).collect(),
-        None => text.to_owned(),
+/// To fit into `room` units, an ellipsis for what is left out.
+pub fn shortened(text: &str, room: u32, size: f64) -> String {
+    if text_width(text, size) <= room {
+        return text.to_owned();
+    }
+    let mut rest = f64::from(room) / size - advance(ELLIPSIS);
+    let fitting = text.chars().take_while(|&letter| {
+        rest -= advance(letter);
+        rest >= 0.0
+    });
+    fitting.collect::<String>().trim_end().chars().chain([ELLIPSIS]).collect()
+}
+
+/// Checks that all text of a drawing lies within it, and no two pieces over each other.
+#[cfg(test)]
+pub fn check_text(what: &str, drawing: &Drawing) {
+    use resvg::tiny_skia::Rect;
+    use resvg::usvg::{Group, Node};
+    fn collect(group: &Group, found: &mut Vec<(String, Rect)>) {
+        for node in group.children() {
+            match node {
+                Node::Group(group) => collect(group, found),
+                Node::Text(text) => {
+                    let letters = text.chunks().iter().map(|chunk| chunk.text()).collect();
+                    found.push((letters, text.abs_bounding_box()));
+                }
+                _ => {}
+            }
+        }
+    }
+    let Drawing { width, height, body } = drawing;
+    let svg = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">{body}</svg>"#);
+    let mut found = Vec::new();
+    collect(Tree::from_str(&svg, &options()).unwrap().root(), &mut found);
+    assert!(!found.is_empty(), "{what}: no text");
+    for (place, (text, at)) in found.iter().enumerate() {
+        let inside = at.left() > -1.0 && at.top() > -1.0 && at.right() < *width as f32 + 1.0;
+        assert!(inside && at.bottom() < *height as f32 + 1.0, "{what}: {text:?} at {at:?} leaves {width} x {height}");
+        for (other, there) in &found[..place] {
+            let across = at.right().min(there.right()) - at.left().max(there.left());
+            let down = at.bottom().min(there.bottom()) - at.top().max(there.top());
+            assert!(across < 0.5 || down < 1.0, "{what}: {text:?} lies over {other:?}");
+        }
     }
 }

@@ -17,15 +17,18 @@ pub struct Tile {
     pub alt: String,
 }
 
-const ACROSS: u32 = 8;
 /// Edge of a tile's place and the gaps between places, in units of the drawing.
 const EDGE: u32 = 84;
 const GAP: u32 = 16;
+/// Below a tile.
 const CAPTION: u32 = 30;
 /// Between two lines of a caption.
 const LINE: u32 = 14;
 /// Of a caption's letters.
 const SIZE: f64 = 11.0;
+/// From an arrow's tail to what it leads to, and room for a note.
+const ARROW: u32 = 14;
+const NOTE: u32 = 34;
 
 #[derive(Template)]
 #[template(path = "report/tiles.svg")]
@@ -45,46 +48,38 @@ struct Caption<'a> {
     note: &'a str,
 }
 
-/// The captions, and the tiles to lay over them: rows of eight, all enlarged by the same whole number.
+/// The captions, and the tiles to lay over them: all enlarged by the same whole number, in rows of eight, or of six where names are
+/// long.
 pub fn sheet(tiles: &[Tile]) -> Result<(Drawing, Vec<Overlay<'_>>), ReportError> {
-    let longest = tiles.iter().map(|tile| tile.pixels.width().max(tile.pixels.height())).max().unwrap_or(1);
-    let enlarged = (EDGE * DENSITY / longest).max(1);
-    let edge = EDGE.max(longest.div_ceil(DENSITY));
+    let most = |size: fn(&Pixmap) -> u32| tiles.iter().map(|tile| size(&tile.pixels)).max().unwrap_or(1);
+    let (widest, highest) = (most(Pixmap::width), most(Pixmap::height));
+    let enlarged = (EDGE * DENSITY / widest.max(highest)).max(1);
+    let high = (highest * enlarged).div_ceil(DENSITY);
     // Short names stand side by side, an arrow and a note between and beside them; others one under the other.
     let short = |tile: &Tile| {
-        let guess = tile.taken_for.as_ref().map_or(0, |guess| 20 + text_width(guess, SIZE));
-        text_width(&tile.caption, SIZE) + guess + 34 <= EDGE
+        let guess = tile.taken_for.as_ref().map_or(0, |guess| 5 + ARROW + text_width(guess, SIZE));
+        text_width(&tile.caption, SIZE) + guess + NOTE <= EDGE
     };
-    let caption = if tiles.iter().all(short) { CAPTION } else { CAPTION + LINE };
-    let letters = |room: u32| room as usize * 2 / SIZE as usize;
-    let place = |index: usize| ((index as u32 % ACROSS) * (edge + GAP), (index as u32 / ACROSS) * (edge + caption));
+    let (across, place, down) = if tiles.iter().all(short) { (8, EDGE, 0) } else { (6, 117, LINE) };
+    let wide = place.max((widest * enlarged).div_ceil(DENSITY));
+    let at = |index: usize| {
+        let (row, column) = (index as u32 / across, index as u32 % across);
+        (column * (wide + GAP), row * (high + CAPTION + down))
+    };
     let overlays = tiles.iter().enumerate().map(|(index, tile)| {
-        let (x, y) = place(index);
+        let (x, y) = at(index);
         Overlay { x, y, enlarged, pixels: &tile.pixels }
     });
     let captions = tiles.iter().enumerate().map(|(index, tile)| {
-        let (left, y) = place(index);
-        let right = left + (tile.pixels.width() * enlarged).div_ceil(DENSITY);
-        let text = shortened(&tile.caption, letters(edge - 30));
-        let (arrow, down) = match caption {
-            CAPTION => (left + text_width(&text, SIZE) + 5, 0),
-            _ => (left, LINE),
-        };
-        let taken_for = tile.taken_for.as_ref().map(|guess| shortened(guess, letters(edge - 14)));
-        Caption {
-            left,
-            right: right.max(left + edge * u32::from(down > 0)),
-            y: y + edge + 15,
-            text,
-            taken_for,
-            arrow,
-            down,
-            note: &tile.note,
-        }
+        let (left, y) = at(index);
+        let text = shortened(&tile.caption, wide - if tile.note.is_empty() { 0 } else { NOTE }, SIZE);
+        let arrow = left + if down == 0 { text_width(&text, SIZE) + 5 } else { 0 };
+        let taken_for = tile.taken_for.as_ref().map(|guess| shortened(guess, wide - ARROW, SIZE));
+        Caption { left, right: left + wide, y: y + high + 15, text, taken_for, arrow, down, note: &tile.note }
     });
     let body = Captions { captions: captions.collect() }.render()?;
-    let rows = (tiles.len() as u32).div_ceil(ACROSS);
-    Ok((Drawing { width: ACROSS * (edge + GAP) - GAP, height: rows * (edge + caption), body }, overlays.collect()))
+    let height = (tiles.len() as u32).div_ceil(across) * (high + CAPTION + down);
+    Ok((Drawing { width: across * (wide + GAP) - GAP, height, body }, overlays.collect()))
 }
 
 /// A picture of `width` x `height` pixels, transparent where `pixel(x, y)` is none.
@@ -97,4 +92,33 @@ pub fn pixmap(width: usize, height: usize, pixel: impl Fn(usize, usize) -> Optio
         }
     }
     Ok(pixmap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::picture::check_text;
+
+    #[test]
+    fn no_caption_lies_over_another_whatever_its_words_and_its_tile() {
+        let long = "W".repeat(200);
+        for (width, height) in [(28, 28), (1, 1), (1, 256), (256, 1), (256, 256), (24, 20)] {
+            for (truth, guess) in
+                [("0", "9"), ("m", "W"), ("boot", "shoe"), (&long, "i"), ("\u{72ac}\u{72ac}\u{72ac}", &long)]
+            {
+                let tile = |_| Tile {
+                    pixels: pixmap(width, height, |_, _| None).unwrap(),
+                    caption: truth.into(),
+                    taken_for: Some(guess.into()),
+                    note: "100%".into(),
+                    alt: String::new(),
+                };
+                let tiles: Vec<Tile> = (0..9).map(tile).collect();
+                let (drawing, overlays) = sheet(&tiles).unwrap();
+                check_text(&format!("{truth} for {guess}, {width} x {height}"), &drawing);
+                let last = &overlays[8];
+                assert!(last.y + (height as u32 * last.enlarged).div_ceil(DENSITY) < drawing.height);
+            }
+        }
+    }
 }
