@@ -78,7 +78,8 @@ pub(super) fn drawing(material: &Material) -> Result<Drawing, ReportError> {
     let longest = names.iter().map(|name| text_width(name, size)).max().unwrap_or_default();
     // Names of columns stand upright where they fit, and are turned where they do not.
     let turned = longest > square;
-    let (left, top) = (70.max(longest + 14), if turned { longest + 26 } else { 36 });
+    let room = longest * 9 / 8; // a page's reader may have wider letters
+    let (left, top) = (70.max(room + 14), if turned { room + 26 } else { 36 });
     let margins = shown.iter().zip(&names).zip(0..).map(|((&class, name), index)| Margin {
         at: index * pitch + square / 2,
         name,
