@@ -252,7 +252,8 @@ mod tests {
         let many = Judged { totals: Totals::default(), logits, classes };
         let (confusion, worst) = (Confusion::of(&many, &labels), worst_mistakes(&many, &labels, 2000));
         assert_eq!((confusion.count(999, 0), confusion.count(300, 301), confusion.images()), (1, 1, 1000));
-        assert_eq!((confusion.mistakes().len(), worst.len(), worst[998].verdict.guess), (1000, 1000, 999));
+        assert_eq!((confusion.mistakes().len(), worst.len()), (1000, 1000));
+        assert!(worst.iter().any(|mistake| (mistake.truth, mistake.verdict.guess) == (998, 999)));
     }
 
     #[test]
