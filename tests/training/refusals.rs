@@ -36,7 +36,7 @@ fn refuses_passes_and_states(mut engine: impl Engine) {
     refused(engine.submit(0..3), &["the end of a range of batches", "below 3", "found 3"]);
 
     let model = net(0.5);
-    refused(engine.set_state(&State::from(vec![0.0; 7])), &["a state", "225280 elements of Parameters", "found 7"]);
+    refused(engine.set_state(&State::from(vec![0.0; 7])), &["a state", "225152 elements of Parameters", "found 7"]);
     let mut state = State::new(&model, 0);
     state.arenas.push((Role::Slot("variance"), model.init(0)));
     refused(engine.set_state(&state), &["a state", "Slot(\"velocity\")", "found Slot(\"variance\")"]);
