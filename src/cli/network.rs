@@ -121,12 +121,6 @@ pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
     Ok(Network { checkpoint, name })
 }
 
-/// Whether `path` names a network rather than a picture.
-pub fn is_network(path: &Path) -> bool {
-    path.as_os_str() == BUILT_IN_NAME
-        || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
-        || [run::MODEL, run::CONFIG, run::LAST].iter().any(|name| run::resolve(path).join(name).is_file())
-}
 
 /// The network in the run's folder `path`.
 fn in_folder(path: &Path) -> Option<PathBuf> {

@@ -11,19 +11,17 @@ const FINE: usize = 8;
 const THINNEST: f32 = 1.8;
 /// A pixel with more ink than this belongs to the digit; with less, to its soft edge.
 const INKED: f32 = 0.35;
-/// Parts with a smaller share of the largest part's pixels are specks of dust.
-const SPECK: usize = 50;
 /// Where the centre of mass is put: MNIST's own lies within half a pixel of it, counted from the first pixel's centre.
 const MIDDLE: f32 = 14.0;
 
 /// Fits the digit; none where there is no ink.
 pub(super) fn fit(ink: &Plane) -> Option<[u8; PIXELS]> {
-    let digit = bounds(ink)?;
-    let mut fine = scale(&digit.cleaned, digit.frame, 0);
+    let frame = bounds(ink)?;
+    let mut fine = scale(ink, frame, 0);
     let lacking = THINNEST * FINE as f32 - stroke_width(&fine);
     if lacking > 0.0 {
         let grow = (lacking / 2.0).round() as usize;
-        fine = thicken(&scale(&digit.cleaned, digit.frame, grow), grow);
+        fine = thicken(&scale(ink, frame, grow), grow);
     }
     Some(centre(&fine))
 }
@@ -42,55 +40,12 @@ pub(super) fn is_fitted(digit: &[u8; PIXELS]) -> bool {
     width.max(height) <= SIDE && width.max(height) + 2 >= SIDE && centred(x) && centred(y)
 }
 
-/// A digit on its page.
-struct Bounded {
-    /// The ink without specks.
-    cleaned: Plane,
-    /// Left, top, right, bottom; right and bottom lie outside.
-    frame: [usize; 4],
-}
-
-fn bounds(ink: &Plane) -> Option<Bounded> {
-    let parts = parts(ink);
-    let largest = parts.iter().map(Vec::len).max()?;
-    let mut values = ink.values.clone();
-    let mut frame = [usize::MAX, usize::MAX, 0, 0];
-    for part in parts {
-        for place in part.iter().copied() {
-            if part.len() * SPECK < largest {
-                values[place] = 0.0;
-                continue;
-            }
-            let (x, y) = (place % ink.width, place / ink.width);
-            frame = [frame[0].min(x), frame[1].min(y), frame[2].max(x + 1), frame[3].max(y + 1)];
-        }
-    }
-    Some(Bounded { cleaned: Plane { values, ..*ink }, frame })
-}
-
-/// The parts of a digit, each the places of inked pixels that touch, be it at a corner.
-fn parts(ink: &Plane) -> Vec<Vec<usize>> {
-    let mut free: Vec<bool> = ink.values.iter().map(|&value| value > INKED).collect();
-    let mut parts = Vec::new();
-    for start in 0..free.len() {
-        if !std::mem::take(&mut free[start]) {
-            continue;
-        }
-        let (mut part, mut done) = (vec![start], 0);
-        while let Some(&place) = part.get(done) {
-            done += 1;
-            let (x, y) = (place % ink.width, place / ink.width);
-            for y in y.saturating_sub(1)..(y + 2).min(ink.height) {
-                for x in x.saturating_sub(1)..(x + 2).min(ink.width) {
-                    if std::mem::take(&mut free[y * ink.width + x]) {
-                        part.push(y * ink.width + x);
-                    }
-                }
-            }
-        }
-        parts.push(part);
-    }
-    parts
+/// Left, top, right, bottom of what is inked; right and bottom lie outside.
+fn bounds(ink: &Plane) -> Option<[usize; 4]> {
+    let inked = ink.values.iter().enumerate().filter(|(_, value)| **value > INKED);
+    let places = inked.map(|(place, _)| (place % ink.width, place / ink.width));
+    let frames = places.map(|(x, y)| [x, y, x + 1, y + 1]);
+    frames.reduce(|[a, b, c, d], [x, y, z, w]| [a.min(x), b.min(y), c.max(z), d.max(w)])
 }
 
 /// The ink in `frame`, its longer side made 20 pixels less a margin of `margin` fine ones on either side, each fine

@@ -21,7 +21,7 @@ const DARK: f64 = 0.65;
 
 /// `confusion.png`.
 pub fn png(heading: Heading, material: &Material) -> Result<Vec<u8>, ReportError> {
-    picture::png(heading, &what(material.confusion), &drawing(material)?, &[])
+    picture::png(heading, &what(material.confusion), &drawing(material)?, &[], "")
 }
 
 /// What is shown, and what is left out.

@@ -23,7 +23,7 @@ const LOG_FROM: f64 = 100.0;
 /// `curves.png`: both charts side by side.
 pub fn png(heading: Heading, history: &[Row]) -> Result<Vec<u8>, ReportError> {
     let both = loss(history)?.beside(accuracy(history)?, 32);
-    picture::png(heading, "Loss and accuracy after each epoch", &both, &[])
+    picture::png(heading, "Loss and accuracy after each epoch", &both, &[], "")
 }
 
 /// The loss of training and validation.

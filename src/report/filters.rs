@@ -15,11 +15,11 @@ const STEPS: usize = 51;
 pub fn png(heading: Heading, filters: Option<Filters>) -> Result<Vec<u8>, ReportError> {
     let Some(filters) = filters else {
         let (drawing, _) = sheet(&[])?;
-        return picture::png(heading, "No kernels: the network does not begin with a convolution", &drawing, &[]);
+        return picture::png(heading, "No kernels: the network does not begin with a convolution", &drawing, &[], "");
     };
     let tiles = tiles(filters)?;
     let (drawing, overlays) = sheet(&tiles)?;
-    picture::png(heading, &what(filters), &drawing.above(legend(filters), 8), &overlays)
+    picture::png(heading, &what(filters), &drawing.above(legend(filters), 8), &overlays, "")
 }
 
 /// What is shown, and what is left out.

@@ -15,11 +15,11 @@ pub fn png(heading: Heading, material: &Material) -> Result<Vec<u8>, ReportError
     let tiles = tiles(material)?;
     let (drawing, overlays) = sheet(&tiles)?;
     let what = match tiles.len() {
-        0 => return picture::png(heading, "No mistakes", &Drawing { height: 0, ..drawing }, &[]),
+        0 => return picture::png(heading, "No mistakes", &Drawing { height: 0, ..drawing }, &[], ""),
         1 => "The only mistake: truth, guess, and how sure of it the network was".to_owned(),
         shown => format!("The {shown} worst mistakes: truth, guess, and how sure of it the network was"),
     };
-    picture::png(heading, &what, &drawing, &overlays)
+    picture::png(heading, &what, &drawing, &overlays, "")
 }
 
 /// Each as a tile, the worst first.

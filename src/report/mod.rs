@@ -11,6 +11,7 @@ pub mod filters;
 pub mod mistakes;
 pub mod page;
 mod picture;
+pub mod seen;
 mod theme;
 mod tiles;
 

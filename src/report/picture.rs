@@ -63,8 +63,15 @@ struct File<'a> {
     body: &'a str,
 }
 
-/// The PNG file of a drawing and what lies over it, under a heading; `what` says what one sees.
-pub fn png(heading: Heading, what: &str, drawing: &Drawing, overlays: &[Overlay]) -> Result<Vec<u8>, ReportError> {
+/// The PNG file of a drawing and what lies over it, under a heading; `what` says what one sees. `above` are SVG elements
+/// that lie over the pixels.
+pub fn png(
+    heading: Heading,
+    what: &str,
+    drawing: &Drawing,
+    overlays: &[Overlay],
+    above: &str,
+) -> Result<Vec<u8>, ReportError> {
     let letters = (f64::from(drawing.width) / (12.0 * LETTER)) as usize;
     let warning = warning_lines(heading.warning.unwrap_or_default(), letters.saturating_sub(4));
     let warning_height = warning.last().map_or(0, |(y, _)| y + 12);
@@ -82,6 +89,13 @@ pub fn png(heading: Heading, what: &str, drawing: &Drawing, overlays: &[Overlay]
         let (left, top) = ((MARGIN + x) * DENSITY, (content_y + y) * DENSITY);
         let place = Transform::from_scale(*enlarged as f32, *enlarged as f32).post_translate(left as f32, top as f32);
         pixmap.draw_pixmap(0, 0, pixels.as_ref(), &sharp, place, None);
+    }
+    if !above.is_empty() {
+        let (wide, high) = (drawing.width + MARGIN, drawing.height + MARGIN);
+        let svg = format!(r#"<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}">{above}</svg>"#);
+        let tree = Tree::from_str(&svg, &options())?;
+        let place = Transform::from_translate(MARGIN as f32, content_y as f32).post_scale(DENSITY as f32, DENSITY as f32);
+        resvg::render(&tree, place, &mut pixmap.as_mut());
     }
     encode(&pixmap)
 }

@@ -3,6 +3,7 @@
 
 use crate::harness::{self, program};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
+use mnist_wgpu::image::{Picture, digits};
 use mnist_wgpu::sources::{Named, Sources, load};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -163,7 +164,8 @@ fn mnist_survives_the_way_through_files() {
     for (index, (pixels, label)) in data.test.pixels.chunks_exact(28 * 28).zip(&data.test.labels).take(1000).enumerate() {
         let name = format!("{label}-{index}.png");
         let image = GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
-        assert_eq!(mnist_wgpu::image::digit_of(&image.clone().into()).unwrap(), pixels, "{name}");
+        let [digit] = &digits(&Picture::of(&image.clone().into()).unwrap()).unwrap()[..] else { panic!("{name}") };
+        assert_eq!(digit.sample, pixels, "{name}");
         image.save(plain.path().join(&name)).unwrap();
         let mut page = GrayImage::new(150, 120);
         imageops::overlay(&mut page, &imageops::resize(&image, 84, 84, imageops::FilterType::Triangle), 5, 20);

@@ -1,7 +1,12 @@
 //! The same digit gives the same bytes, wherever, however large and in whatever colours it was drawn.
 
-use super::*;
-use ::image::{GrayImage, Luma, Rgba, RgbaImage};
+use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use mnist_wgpu::image::{Digit, Fault, Picture, digits};
+use std::io::Cursor;
+
+const ROWS: usize = 28;
+const COLS: usize = 28;
+const PIXELS: usize = ROWS * COLS;
 
 /// A seven of width `size`, drawn black on white into a page, its top left at `left`, `top`.
 fn seven((width, height): (u32, u32), (left, top): (u32, u32), size: u32) -> GrayImage {
@@ -13,8 +18,20 @@ fn seven((width, height): (u32, u32), (left, top): (u32, u32), size: u32) -> Gra
     })
 }
 
+fn found_in(picture: &DynamicImage) -> Result<Vec<Digit>, Fault> {
+    digits(&Picture::of(picture)?)
+}
+
+#[track_caller]
 fn digit_in(picture: impl Into<DynamicImage>) -> [u8; PIXELS] {
-    digit_of(&picture.into()).unwrap_or_else(|fault| panic!("{fault}"))
+    let found = found_in(&picture.into()).unwrap_or_else(|fault| panic!("{fault}"));
+    let [digit] = &found[..] else { panic!("{} digits", found.len()) };
+    digit.sample
+}
+
+/// Of the PNG or JPEG file `bytes`.
+fn read(bytes: &[u8]) -> Result<Vec<Digit>, Fault> {
+    digits(&Picture::decode(bytes)?)
 }
 
 /// Checks that two digits differ in no more than a `share` of the first's ink, where one may lie a pixel beside the
@@ -51,9 +68,14 @@ fn neither_place_nor_size_matters() {
 #[test]
 fn the_digit_is_twenty_high_and_its_mass_in_the_middle() {
     let digit = digit_in(seven((300, 300), (5, 9), 90));
-    assert!(fit::is_fitted(&digit));
     let rows: Vec<usize> = (0..ROWS).filter(|row| digit[row * COLS..][..COLS].iter().any(|&v| v > 0)).collect();
     assert_eq!(rows.last().unwrap() + 1 - rows[0], 20);
+    let mass: f64 = digit.iter().map(|&value| f64::from(value)).sum();
+    let middle = |place: fn(usize) -> usize| {
+        digit.iter().enumerate().map(|(i, &value)| place(i) as f64 * f64::from(value)).sum::<f64>() / mass
+    };
+    let (x, y) = (middle(|i| i % COLS), middle(|i| i / COLS));
+    assert!((x - 14.0).abs() <= 0.501 && (y - 14.0).abs() <= 0.501, "{x}, {y}");
 }
 
 #[test]
@@ -107,7 +129,7 @@ fn a_blank_page_is_an_error() {
     let noisy = GrayImage::from_fn(300, 200, |x, y| Luma([(120 + x / 10 + (x * 31 + y * 17) % 5) as u8]));
     let clear = RgbaImage::from_pixel(50, 50, Rgba([9, 9, 9, 0]));
     for blank in [GrayImage::from_pixel(300, 200, Luma([255])).into(), noisy.into(), DynamicImage::from(clear)] {
-        let text = digit_of(&blank).unwrap_err().to_string();
+        let text = found_in(&blank).unwrap_err().to_string();
         assert!(text.contains("blank") && text.contains(&format!("{}x{}", blank.width(), blank.height())), "{text}");
     }
 }
@@ -120,7 +142,7 @@ fn pictures_of_any_shape_give_a_digit_or_an_error() {
                 let hash = (x.wrapping_mul(2_654_435) + y * 40_503 + seed * 97).wrapping_mul(2_246_822_519) >> 24;
                 Luma([if seed == 0 { 255 * u8::from(hash > 240) } else { hash as u8 }])
             });
-            let _ = digit_of(&speckled.into());
+            let _ = found_in(&speckled.into());
         }
     }
     // Three pixels in a row fill the box from side to side.
@@ -132,15 +154,15 @@ fn pictures_of_any_shape_give_a_digit_or_an_error() {
 fn what_is_no_picture_is_named() {
     let mut png = Vec::new();
     DynamicImage::from(seven((90, 90), (20, 20), 40)).write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
-    assert!(digit(&png).is_ok());
+    assert!(read(&png).is_ok());
     for (bytes, part) in [
         (&b""[..], "nothing"),
         (b"hello, world", "something else"),
-        (b"GIF89a........", "Gif"),
+        (b"GIF89a........", "GIF"),
         (&png[..png.len() / 2], "damaged"),
         (&png[..20], "damaged"),
     ] {
-        let text = digit(bytes).unwrap_err().to_string();
+        let text = read(bytes).unwrap_err().to_string();
         assert!(text.contains(part), "{part:?} is not in {text:?}");
     }
 }
@@ -152,7 +174,7 @@ fn a_picture_too_large_is_refused_before_it_is_decoded() {
     png[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]); // 65,536 by 65,536
     let checksum = crc32(&png[12..29]);
     png[29..33].copy_from_slice(&checksum.to_be_bytes());
-    let text = digit(&png).unwrap_err().to_string();
+    let text = read(&png).unwrap_err().to_string();
     assert!(text.contains("65536x65536"), "{text}");
 }
 

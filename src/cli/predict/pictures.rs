@@ -1,0 +1,135 @@
+//! The pictures that were named: files, folders of them, and stdin.
+
+use super::super::tell;
+use mnist_wgpu::image::{self, Digit, Fault, Picture};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// A larger file is refused.
+const MOST_BYTES: u64 = 256 << 20;
+/// Folders in folders: no deeper than this.
+const DEEPEST: usize = 8;
+/// Stands for stdin.
+pub const STDIN: &str = "-";
+
+/// Extensions of what is read, and of pictures of other kinds.
+const READ: [&str; 5] = ["png", "jpg", "jpeg", "jpe", "jfif"];
+const OTHERS: [&str; 10] = ["heic", "heif", "avif", "webp", "gif", "bmp", "tif", "tiff", "svg", "pdf"];
+
+/// A picture, and what the network takes of it.
+pub struct Seen {
+    pub path: String,
+    pub content: Result<Content, Trouble>,
+}
+
+pub enum Content {
+    /// For networks that take digits of 28x28 pixels.
+    Digits(Vec<Digit>),
+    /// For all others: the whole picture, (C, H, W).
+    Whole(Vec<u8>),
+}
+
+/// Why there is nothing to judge.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("cannot read it ({0}); check the path")]
+    Read(#[from] io::Error),
+    #[error("expected a picture of at most {} MB, found a larger file; scale it down", MOST_BYTES >> 20)]
+    Large,
+    #[error("expected .png or .jpg files in this folder or in those in it, found none; name another")]
+    Empty,
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Whether `path` names a picture or a folder with pictures, whatever their kind. What does not exist is one if it is
+/// called as one.
+pub fn is_picture(path: &Path) -> bool {
+    if path.as_os_str() == STDIN || has_extension(path, &READ) || has_extension(path, &OTHERS) {
+        return true;
+    }
+    if path.is_dir() {
+        let mut files = Vec::new();
+        return collect(path, DEEPEST, &mut files).is_ok() && !files.is_empty();
+    }
+    let mut beginning = [0; 16];
+    let read = fs::File::open(path).and_then(|mut file| file.read(&mut beginning));
+    read.is_ok_and(|count| image::is_picture(&beginning[..count]))
+}
+
+/// The pictures that `path` names, one or a folder's, in the order of their names, for samples of shape `shape`.
+pub fn see(path: &Path, shape: [usize; 3]) -> Vec<Seen> {
+    if !path.is_dir() {
+        return vec![Seen { path: path.display().to_string(), content: content(path, shape) }];
+    }
+    let mut files = Vec::new();
+    let trouble = |trouble: Trouble| vec![Seen { path: path.display().to_string(), content: Err(trouble) }];
+    if let Err(error) = collect(path, DEEPEST, &mut files) {
+        return trouble(error.into());
+    }
+    files.sort();
+    let mut seen = Vec::new();
+    for file in files {
+        let name = file.display().to_string();
+        let content = match has_extension(&file, &OTHERS) {
+            true => Err(Fault::Format { found: "a picture of another kind".into() }.into()),
+            false => content(&file, shape),
+        };
+        match content {
+            // What is no picture does not belong to a folder's pictures; it is an error where it is named itself.
+            Err(Trouble::Fault(fault @ Fault::Format { .. })) => tell(format_args!("{name}: passed over: {fault}")),
+            content => seen.push(Seen { path: name, content }),
+        }
+    }
+    if seen.is_empty() { trouble(Trouble::Empty) } else { seen }
+}
+
+fn has_extension(path: &Path, known: &[&str]) -> bool {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    known.iter().any(|known| extension == *known)
+}
+
+/// Adds the pictures in a folder and in those in it. Hidden ones are left out: macOS keeps notes on `7.png` in `._7.png`.
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let (entry, hidden) = entry.map(|entry| (entry.path(), is_hidden(&entry.file_name())))?;
+        if hidden {
+            continue;
+        }
+        if entry.is_dir() {
+            if depth > 0 {
+                collect(&entry, depth - 1, files)?;
+            }
+        } else if has_extension(&entry, &READ) || has_extension(&entry, &OTHERS) {
+            files.push(entry);
+        }
+    }
+    Ok(())
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn content(path: &Path, shape: [usize; 3]) -> Result<Content, Trouble> {
+    let picture = open(path)?;
+    Ok(match shape {
+        [1, 28, 28] => Content::Digits(image::digits(&picture)?),
+        _ => Content::Whole(image::whole(&picture, shape)),
+    })
+}
+
+/// Reads and decodes one picture.
+pub fn open(path: &Path) -> Result<Picture, Trouble> {
+    let mut bytes = Vec::new();
+    let source: &mut dyn Read = match path.as_os_str() == STDIN {
+        true => &mut io::stdin().lock(),
+        false => &mut fs::File::open(path)?,
+    };
+    if source.take(MOST_BYTES + 1).read_to_end(&mut bytes)? as u64 > MOST_BYTES {
+        return Err(Trouble::Large);
+    }
+    Ok(Picture::decode(&bytes)?)
+}
