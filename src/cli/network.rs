@@ -121,7 +121,6 @@ pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
     Ok(Network { checkpoint, name })
 }
 
-
 /// The network in the run's folder `path`.
 fn in_folder(path: &Path) -> Option<PathBuf> {
     let folder = run::resolve(path);

@@ -22,7 +22,7 @@ const LEVELS: [f32; 5] = [0.22, 0.33, 0.45, 0.6, 0.75];
 const SMALLEST: usize = 5;
 const SPECK: f32 = 0.02;
 /// Half of a stroke's width is at most this share of the part's longer side; else it is a blot.
-const BLOT: f32 = 0.2;
+const BLOT: f32 = 0.23;
 /// A digit has two holes at most, a careless one three; a grid more.
 const MOST_HOLES: usize = 3;
 /// Share of the pixels around a part that must look different. The gap between two strokes is open at its ends.

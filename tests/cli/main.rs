@@ -8,6 +8,7 @@ mod export;
 mod harness;
 mod interruptions;
 mod manners;
+mod pictures;
 mod predict;
 mod resume;
 mod selftest;

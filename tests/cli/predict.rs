@@ -134,6 +134,7 @@ fn the_network_may_be_named_first() {
     let (run_folder, file) = (folder.path().join("0001"), folder.path().join("0001/model.safetensors"));
     fs::create_dir(&run_folder).unwrap();
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist-cnn.safetensors"), &file).unwrap();
+    fs::copy(digit("7-pen.png"), run_folder.join("curves.png")).unwrap(); // a report's pictures are not meant
     let latest = folder.path().join("latest"); // where there are no links
     fs::write(&latest, "0001\n").unwrap();
     for named in [&run_folder, &file, &latest] {

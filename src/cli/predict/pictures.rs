@@ -2,6 +2,7 @@
 
 use super::super::tell;
 use mnist_wgpu::image::{self, Digit, Fault, Picture};
+use mnist_wgpu::run;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
@@ -49,6 +50,10 @@ pub enum Trouble {
 pub fn is_picture(path: &Path) -> bool {
     if path.as_os_str() == STDIN || has_extension(path, &READ) || has_extension(path, &OTHERS) {
         return true;
+    }
+    // A run's folder holds pictures, too: those of its report.
+    if [run::MODEL, run::CONFIG, run::LAST].iter().any(|name| path.join(name).is_file()) {
+        return false;
     }
     if path.is_dir() {
         let mut files = Vec::new();
