@@ -5,11 +5,32 @@ use std::path::Path;
 
 /// Writes `bytes` to `path`.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    written_beside(path, bytes)?.persist(path).map_err(|error| error.error)?;
+    sync_folder(path);
+    Ok(())
+}
+
+/// Writes `bytes` to `path`, where no file may be yet.
+pub fn create(path: &Path, bytes: &[u8]) -> Result<()> {
+    written_beside(path, bytes)?.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder(path);
+    Ok(())
+}
+
+fn written_beside(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
     let mut file = beside(path)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    Ok(file)
+}
+
+/// So that the name lasts as the content does. Not every file system can, and not every system opens folders.
+fn sync_folder(path: &Path) {
+    let _ = std::fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Checks, before the work of minutes or hours, that [`replace`] can write `path`; makes the folder it is to lie in.
@@ -27,10 +48,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
 
 /// A temporary file in the folder of `path`, with the permissions that a new file would have.
 fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     std::fs::create_dir_all(folder).map_err(|error| {
         let message = format!("its folder {} cannot be made: {error}", folder.display());
         Error::new(error.kind(), message)

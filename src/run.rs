@@ -9,7 +9,8 @@ use crate::state::State;
 use crate::train::Position;
 use crate::{report, tensorboard};
 use serde::{Deserialize, Serialize};
-use std::io::{ErrorKind, Write};
+use std::fs::TryLockError;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Every setting of the run, and what it ran on.
@@ -20,6 +21,15 @@ pub const METRICS: &str = "metrics.csv";
 pub const MODEL: &str = "model.safetensors";
 /// The network as the last checkpoint left it, with the optimizer's state: what a resumed run goes on from.
 pub const LAST: &str = "last.safetensors";
+
+/// Empty, and locked by the process that trains in the folder.
+const LOCK: &str = ".lock";
+
+/// A run that no other process can take.
+#[derive(Debug)]
+pub struct Lock {
+    _file: std::fs::File,
+}
 
 /// A run's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +153,9 @@ pub enum RunError {
     #[error("{folder} holds a run already")]
     Exists { folder: PathBuf },
 
+    #[error("{folder} is in use by another process that trains in it")]
+    InUse { folder: PathBuf },
+
     #[error("{folder} exists and is not empty")]
     NotEmpty { folder: PathBuf },
 
@@ -172,21 +185,22 @@ pub enum RunError {
 }
 
 impl Run {
-    /// Checks, before anything takes long, that `folder` can become a new run's: it is not there yet, or empty, or
-    /// `force` is set. Makes nothing.
+    /// Checks, before anything takes long, that `folder` can become a new run's: it is not there yet, or empty, or holds
+    /// a run that kept no network, or `force` is set. Makes nothing.
     pub fn check(folder: &Path, force: bool) -> Result<Self, RunError> {
         if folder.is_file() {
             return Err(RunError::File { path: folder.into() });
         }
         let run = Self { folder: folder.into() };
-        let (config, somebodys) = (run.path(CONFIG).exists(), run.config().is_err());
-        match (force, config) {
-            (true, true) if somebodys => return Err(RunError::Foreign { folder: folder.into() }),
+        let config = std::fs::read(run.path(CONFIG)).ok();
+        // Every version has begun the file so; a full disk may have cut it short.
+        let foreign = config.as_ref().is_some_and(|text| !text.starts_with(b"[training]") && !text.is_empty());
+        let kept = [MODEL, LAST].iter().any(|name| run.path(name).exists());
+        match (force, config.is_some()) {
+            (_, true) if foreign && force => return Err(RunError::Foreign { folder: folder.into() }),
             (true, _) => {}
-            (false, true) if !somebodys => return Err(RunError::Exists { folder: folder.into() }),
-            (false, _) if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) => {
-                return Err(RunError::NotEmpty { folder: folder.into() });
-            }
+            (false, true) if kept && !foreign => return Err(RunError::Exists { folder: folder.into() }),
+            (false, _) if run.has_others() => return Err(RunError::NotEmpty { folder: folder.into() }),
             (false, _) => {}
         }
         let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
@@ -195,26 +209,44 @@ impl Run {
         Ok(run)
     }
 
-    /// Makes the folder of a new run and begins it with `config`. With `force` it removes what an earlier run left
-    /// there, the file that could be resumed first; without, a run that somebody else has begun in the folder meanwhile
-    /// is refused.
-    pub fn create(&self, config: &Config, force: bool) -> Result<(), RunError> {
+    /// Makes the folder of a new run and begins it with `config`. It removes what an earlier run left there, the file
+    /// that could be resumed first: with `force` whatever that is, without only of a run that kept no network.
+    pub fn create(&self, config: &Config, force: bool) -> Result<Lock, RunError> {
         let text = self.toml(config)?;
         let made = std::fs::create_dir_all(&self.folder);
         made.map_err(|source| RunError::Write { path: self.folder.clone(), source })?;
-        if force {
-            for path in self.leftovers() {
-                match std::fs::remove_file(&path) {
-                    Err(source) if source.kind() != ErrorKind::NotFound => return Err(RunError::Write { path, source }),
-                    _ => {}
-                }
+        let lock = self.lock()?;
+        // Somebody else may have begun and ended a run meanwhile.
+        Self::check(&self.folder, force)?;
+        for path in self.leftovers() {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != ErrorKind::NotFound => return Err(RunError::Write { path, source }),
+                _ => {}
             }
         }
         let path = self.path(CONFIG);
-        match std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes())) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(RunError::Exists { folder: self.folder.clone() }),
-            written => written.map_err(|source| RunError::Write { path, source }),
+        files::create(&path, text.as_bytes()).map_err(|source| RunError::Write { path, source })?;
+        Ok(lock)
+    }
+
+    /// Takes the run for this process, until the lock is dropped or the process ends, however it ends.
+    pub fn lock(&self) -> Result<Lock, RunError> {
+        let path = self.path(LOCK);
+        let write = |source| RunError::Write { path: path.clone(), source };
+        let file = std::fs::File::create(&path).map_err(write)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(RunError::InUse { folder: self.folder.clone() }),
+            // A file system without locks is no reason not to train.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Lock { _file: file }),
         }
+    }
+
+    /// Whether there is anything in the folder that a run does not leave there.
+    fn has_others(&self) -> bool {
+        let mut ours = self.leftovers();
+        ours.push(self.path(LOCK));
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| !ours.contains(&path))
     }
 
     /// What a run may have left in the folder.

@@ -83,11 +83,7 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
         DeviceChoice::Gpu if infos.is_empty() => Err(format!("no GPU: {}, or use `--device cpu`", Adapters::none_found())),
         DeviceChoice::Gpu => Ok(adapter(0, "asked for")),
         DeviceChoice::Index(index) if *index < infos.len() => Ok(adapter(*index, "asked for")),
-        // Or the number is a part of a name, as in RTX 4060.
-        DeviceChoice::Index(index) => match infos.iter().position(|info| info.name.contains(&index.to_string())) {
-            Some(found) => Ok(adapter(found, "asked for")),
-            None => Err(format!("there is no device number {index}; {}", listed())),
-        },
+        DeviceChoice::Index(index) => Err(format!("there is no device number {index}; {}", listed())),
         DeviceChoice::Name(part) => match infos.iter().position(|info| info.name.to_lowercase().contains(part)) {
             Some(index) => Ok(adapter(index, "asked for")),
             None => Err(format!("no device has `{part}` in its name; {}{}", did_you_mean(part, infos), listed())),
@@ -250,7 +246,12 @@ mod tests {
         let infos = [info("NVIDIA RTX 4060", DeviceType::DiscreteGpu), info("Intel Iris Xe", DeviceType::IntegratedGpu)];
         assert_eq!(chosen("1", &infos), Choice::Adapter(1));
         assert_eq!(chosen("iris", &infos), Choice::Adapter(1));
-        assert_eq!(chosen("4060", &infos), Choice::Adapter(0));
+        assert_eq!(chosen("rtx 4060", &infos), Choice::Adapter(0));
+        // A number is never a part of a name: in "llvmpipe (LLVM 15.0.6, 256 bits)" there are many.
+        for number in ["2", "4060"] {
+            let error = choose(&number.parse().unwrap(), &infos).unwrap_err();
+            assert!(error.contains(number) && error.contains("1  Intel Iris Xe"), "{error}");
+        }
         assert_eq!(chosen("CPU", &infos), Choice::Cpu);
     }
 

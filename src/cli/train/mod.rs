@@ -153,11 +153,8 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     let settings = settings_of(&config.training);
     // An earlier run is not touched before the device is known to be able to train.
     let session = || {
-        run.create(&config, arguments.force).map_err(advise)?;
-        if let Err(error) = run.point_latest() {
-            tell(format_args!("Note: {error}")); // a convenience, not worth a run
-        }
-        Session::new(run, config, &model, &found, Position::default(), &arguments.options())
+        let lock = run.create(&config, arguments.force).map_err(advise)?;
+        Session::new((run, lock), config, &model, &found, Position::default(), &arguments.options())
     };
     on_device(context.as_ref(), (&model, data, settings), session, &state)
 }
@@ -165,6 +162,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
 fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let run = Run { folder: run::resolve(folder) };
     let mut config = run.config()?;
+    let lock = run.lock()?;
     let path = run.path(run::LAST);
     let last = run::load_network(&path).map_err(|error| match error {
         RunError::ReadNetwork { .. } => {
@@ -213,7 +211,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let settings = settings_of(&config.training);
     let session = || {
         run.write_config(&config)?;
-        Session::new(run, config, &model, &found, position, &arguments.options())
+        Session::new((run, lock), config, &model, &found, position, &arguments.options())
     };
     on_device(context.as_ref(), (&model, &found.dataset, settings), session, &state)
 }
@@ -266,6 +264,7 @@ fn advise(error: RunError) -> Failure {
         RunError::NotEmpty { .. } => "; give another `--out`, or write into it with `--force`",
         RunError::Foreign { .. } => ", which `--force` would replace; give another `--out`",
         RunError::File { .. } => "; give another `--out`",
+        RunError::InUse { .. } => "; wait for its end, or give another `--out`",
         _ => "",
     };
     Failure::saying(format!("{error}{advice}"))

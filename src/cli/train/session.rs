@@ -11,8 +11,9 @@ use mnist_wgpu::data::split;
 use mnist_wgpu::engine::{Engine, Set, Work};
 use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::history::{self, Row};
+use mnist_wgpu::metrics::Totals;
 use mnist_wgpu::model::Model;
-use mnist_wgpu::run::{self, Config, Run};
+use mnist_wgpu::run::{self, Config, Lock, Run};
 use mnist_wgpu::sources::Found;
 use mnist_wgpu::state::State;
 use mnist_wgpu::tensorboard::{EventWriter, TensorBoardError};
@@ -31,6 +32,10 @@ pub struct Options<'a> {
 
 pub struct Session<'a> {
     run: Run,
+    /// Held as long as the run is written to.
+    _lock: Lock,
+    /// Whether `runs/latest` is this run yet: it is from the first network on that is kept.
+    is_latest: bool,
     config: Config,
     model: &'a Model,
     data: &'a Found,
@@ -45,7 +50,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn new(
-        run: Run,
+        (run, lock): (Run, Lock),
         config: Config,
         model: &'a Model,
         data: &'a Found,
@@ -64,7 +69,7 @@ impl<'a> Session<'a> {
         };
         let watch = Watch::new(options.watch, watched)?;
         let checkpoint_every = options.checkpoint_every;
-        Ok(Self { run, config, model, data, position, checkpoint_every, rows, watch, events })
+        Ok(Self { run, _lock: lock, is_latest: false, config, model, data, position, checkpoint_every, rows, watch, events })
     }
 
     fn training(&self) -> &run::Training {
@@ -113,11 +118,40 @@ impl<'a> Session<'a> {
             Failure::saying(format!("{error}; {how}"))
         })?;
         note(format_args!("Saved as {folder}: report.html shows how it went."));
+        if let Some(doubt) = self.doubt(totals) {
+            tell(format_args!("Note: {doubt}; try a lower `--lr` than {}", self.training().learning_rate));
+        }
         if is_synthetic(self.data) {
             tell("This network was trained and tested on SYNTHETIC digits.");
             warn_if_synthetic(self.data);
         }
         Ok(())
+    }
+
+    /// Why the run led nowhere, if it did.
+    fn doubt(&self, test: Totals) -> Option<String> {
+        let labels = &self.data.dataset.test.labels;
+        let mut counts = vec![0u32; self.data.dataset.classes.len()];
+        labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+        let (class, most) = (0..).zip(counts).max_by_key(|&(_, count)| count)?;
+        let (share, images) = (f64::from(most) / labels.len() as f64, labels.len() as f64);
+        // Three standard deviations of the accuracy of a guess that is right so often.
+        let by_chance = share + 3.0 * (share * (1.0 - share) / images).sqrt();
+        let name = &self.data.dataset.classes[class];
+        if test.accuracy() <= by_chance && share < 1.0 {
+            return Some(format!(
+                "the network is no better than guessing: it is right for {:.1}% of the test images, and always `{name}` would \
+                 be for {:.1}%",
+                100.0 * test.accuracy(),
+                100.0 * share
+            ));
+        }
+        let (first, later) = self.rows.split_first()?;
+        let rose = !later.is_empty() && later.iter().all(|row| row.train_loss > first.train_loss);
+        rose.then(|| {
+            let last = later[later.len() - 1].train_loss;
+            format!("the training loss rose from epoch 1 on, from {:.4} to {last:.4}", first.train_loss)
+        })
     }
 
     /// Judges the test images by the network that the run keeps.
@@ -186,6 +220,11 @@ impl<'a> Session<'a> {
         let (path, info) = (self.run.path(run::LAST), self.info(position.epochs));
         run::save_network(&path, self.model, state, &info, Some(position))?;
         self.position = *position;
+        if !std::mem::replace(&mut self.is_latest, true)
+            && let Err(error) = self.run.point_latest()
+        {
+            tell(format_args!("Note: {error}")); // a convenience, not worth a run
+        }
         Ok(())
     }
 
