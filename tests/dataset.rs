@@ -1,6 +1,9 @@
 //! The dataset's promises: a bad file is named and never loaded, the sources are tried in order, and a download is
 //! believed only after its checksum. What splits and synthetic digits promise is tested beside them, in `src/data/`.
 
+#[path = "common/mnist.rs"]
+mod mnist_files;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -456,11 +459,9 @@ fn files_of_mnists_form_are_read_as_the_mnist_crate_reads_them() {
 
 /// The published files, too.
 #[test]
+#[ignore = "needs MNIST_DIR"]
 fn mnist_is_read_as_the_mnist_crate_reads_it() {
-    let Some(folder) = std::env::var_os("MNIST_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from) else {
-        println!("NOT RUN: needs the real files; set MNIST_DIR to a folder with them");
-        return;
-    };
+    let folder = mnist_files::folder();
     let plain = tempdir().unwrap();
     for name in FILES {
         let packed = fs::read(folder.join(format!("{name}.gz"))).or_else(|_| fs::read(folder.join(name))).unwrap();
@@ -556,11 +557,9 @@ fn bad_cache_file_is_told_and_not_used() {
 }
 
 #[test]
+#[ignore = "needs MNIST_DIR"]
 fn download_fills_the_cache_once_and_replaces_a_bad_file() {
-    let Some(folder) = std::env::var_os("MNIST_DIR").map(PathBuf::from) else {
-        println!("NOT RUN: a successful download needs the real files; set MNIST_DIR to a folder with the four .gz files");
-        return;
-    };
+    let folder = mnist_files::folder();
     let cache = tempdir().unwrap();
     let bad = cache.path().join(format!("{TEST_LABELS}.gz"));
     fs::write(&bad, "half a file").unwrap();

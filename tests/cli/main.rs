@@ -1,6 +1,9 @@
 //! The command line's promises, kept by the program itself: what it prints and where, its exit codes, and that whatever
 //! goes wrong is named and costs nobody a model.
 
+#[path = "../common/mnist.rs"]
+mod mnist;
+
 mod classes;
 mod devices;
 mod eval;

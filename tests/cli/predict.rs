@@ -2,6 +2,7 @@
 //! spoils nothing.
 
 use crate::harness::{self, program};
+use crate::mnist;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
 use mnist_wgpu::image::{Picture, digits};
 use mnist_wgpu::sources::{Named, Sources, load};
@@ -154,12 +155,9 @@ fn the_network_may_be_named_first() {
 
 /// The first thousand test images of MNIST, as files; then the same black on white, three times as large, off-centre.
 #[test]
+#[ignore = "needs MNIST_DIR"]
 fn mnist_survives_the_way_through_files() {
-    let Some(path) = std::env::var_os("MNIST_DIR").filter(|path| !path.is_empty()) else {
-        println!("NOT RUN: needs the real files; set MNIST_DIR to a folder with them");
-        return;
-    };
-    let folder = Some(Named { by: "MNIST_DIR".into(), path: path.into() });
+    let folder = Some(Named { by: "MNIST_DIR".into(), path: mnist::folder() });
     let data = load(&Sources { folder, ..Sources::default() }, &mut |_| ()).unwrap().dataset;
     let (plain, redrawn) = (tempdir().unwrap(), tempdir().unwrap());
     for (index, (pixels, label)) in data.test.pixels.chunks_exact(28 * 28).zip(&data.test.labels).take(1000).enumerate() {
