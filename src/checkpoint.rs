@@ -2,7 +2,9 @@
 //! from PyTorch can stand in for.
 
 use crate::data;
+use crate::foreign::{self, Foreign};
 use crate::model::{Model, ModelError};
+use crate::normalisation::{Normalisation, NormalisationError};
 use crate::ops::Layer;
 use crate::ops::optimizer::Optimizer;
 use crate::state::{Role, State};
@@ -21,7 +23,7 @@ pub struct Info {
     /// The classes' names, in the order of the outputs. Earlier versions knew digits alone, and did not write them.
     #[serde(default = "data::digits")]
     pub classes: Vec<String>,
-    /// What was done to the pixels before the first layer.
+    /// What was done to the pixels before the first layer: [`NORMALISATION`].
     pub normalisation: String,
     /// The data set it was trained on: `mnist`, `synthetic` or `custom`.
     pub dataset: String,
@@ -34,7 +36,7 @@ pub struct Info {
     pub version: String,
 }
 
-/// The only normalisation there is: pixels / 255.
+/// The only one that we write. Another [`Normalisation`] is folded into the network when it is read.
 pub const NORMALISATION: &str = "pixels / 255";
 
 /// The metadata key under which [`Info`] lies, as JSON.
@@ -42,6 +44,10 @@ const KEY: &str = "mnist-wgpu";
 
 /// The metadata key under which [`Position`] lies, as JSON.
 const POSITION: &str = "mnist-wgpu.position";
+
+/// The metadata keys under which other programs can say their [`Normalisation`].
+const MEAN: &str = "mean";
+const STD: &str = "std";
 
 /// A checkpoint read back.
 #[derive(Debug)]
@@ -53,12 +59,29 @@ pub struct Checkpoint {
     pub info: Option<Info>,
     /// Where training stood. Present in the last checkpoint of a run.
     pub position: Option<Position>,
+    /// What was done to the pixels in training, if anything but [`NORMALISATION`]. It is part of `state` already, which
+    /// takes pixels / 255.
+    pub normalisation: Option<Normalisation>,
 }
 
 impl Checkpoint {
     /// The classes' names, a digit's where the file has none.
     pub fn classes(&self) -> Vec<String> {
         self.info.as_ref().map_or_else(data::digits, |info| info.classes.clone())
+    }
+
+    /// # Errors
+    ///
+    /// If a number of the network is not finite. Training saves none such, and what is computed with it means nothing.
+    pub fn check_finite(&self) -> Result<(), CheckpointError> {
+        for (role, arena) in &self.state.network().arenas {
+            for tensor in role.tensors(&self.model) {
+                if let Some(&found) = arena[tensor.range.clone()].iter().find(|x| !x.is_finite()) {
+                    return Err(CheckpointError::NotFinite { name: role.name(tensor).into(), found });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -74,6 +97,9 @@ pub enum CheckpointError {
     #[error("not a safetensors file ({0}); a PyTorch .pt file can be saved again with safetensors.torch.save_file")]
     Format(SafeTensorError),
 
+    #[error("not a safetensors file: it is {0}")]
+    Foreign(Foreign),
+
     #[error("the metadata `mnist-wgpu` cannot be understood ({0}); was it written by a newer version?")]
     Info(serde_json::Error),
 
@@ -83,8 +109,16 @@ pub enum CheckpointError {
     #[error("{classes} names of classes for a network of {outputs} outputs")]
     Classes { classes: usize, outputs: usize },
 
-    #[error("normalisation `{found}` is not known; this version knows `{NORMALISATION}`")]
-    Normalisation { found: String },
+    #[error(
+        "normalisation `{found}` is not known; expected `{NORMALISATION}`, and beside it the metadata `{MEAN}` and `{STD}`"
+    )]
+    Unknown { found: String },
+
+    #[error(transparent)]
+    Normalisation(#[from] NormalisationError),
+
+    #[error("tensor `{name}` holds {found}: the network is broken; did its training diverge?")]
+    NotFinite { name: String, found: f32 },
 
     #[error("tensor `{name}` is missing; the file has: {found}")]
     Missing { name: String, found: String },
@@ -135,41 +169,67 @@ fn sort_header(file: &mut [u8]) -> Result<(), serde_json::Error> {
 }
 
 /// Reads a checkpoint. Where the metadata is missing, as in a file that PyTorch saved, the network is the classic one
-/// for MNIST.
+/// for MNIST. Numbers of 16 and 64 bits become f32; a prefix that all tensors share, such as `module.`, is passed over.
 ///
 /// # Errors
 ///
 /// What is no safetensors file, or whose tensors are not those of the network that it describes.
 pub fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
-    let tensors = SafeTensors::deserialize(bytes).map_err(CheckpointError::Format)?;
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(CheckpointError::Format)?;
-    let metadata = |key: &str| header.metadata().as_ref().and_then(|metadata| metadata.get(key));
+    read_normalised(bytes, None)
+}
 
-    let info = metadata(KEY).map(|json| serde_json::from_str::<Info>(json));
-    let info = info.transpose().map_err(CheckpointError::Info)?;
+/// As [`read`], for a network that was trained on pixels to which `normalisation` was done, whatever the file says.
+///
+/// # Errors
+///
+/// As [`read`], and where the normalisation does not fit the network.
+pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Result<Checkpoint, CheckpointError> {
+    let format = |error| foreign::known(bytes).map_or(CheckpointError::Format(error), CheckpointError::Foreign);
+    let tensors = SafeTensors::deserialize(bytes).map_err(format)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(CheckpointError::Format)?;
+    let metadata = |key: &str| header.metadata().as_ref().and_then(|metadata| metadata.get(key)).map(String::as_str);
+
+    let info = metadata(KEY).map(serde_json::from_str::<Info>).transpose().map_err(CheckpointError::Info)?;
     if let Some(found) = info.as_ref().map(|info| &info.normalisation).filter(|found| *found != NORMALISATION) {
-        return Err(CheckpointError::Normalisation { found: found.clone() });
+        return Err(CheckpointError::Unknown { found: found.clone() });
     }
+    let normalisation = match normalisation {
+        None => Normalisation::parse(metadata(MEAN), metadata(STD))?,
+        said => said,
+    };
     let model = match &info {
         Some(info) => Model::new(info.input, info.layers.clone(), info.classes.len())?,
         None => Model::classic([1, 28, 28], data::digits().len(), 0.5)?,
     };
-    let position = metadata(POSITION).map(|json| serde_json::from_str(json));
-    let position: Option<Position> = position.transpose().map_err(CheckpointError::Info)?;
+    let position = metadata(POSITION).map(serde_json::from_str::<Position>).transpose().map_err(CheckpointError::Info)?;
 
     let slots = if position.is_some() { Optimizer::default().slots() } else { &[] };
     let roles: Vec<Role> =
         [Role::Parameters, Role::Buffers].into_iter().chain(slots.iter().map(|&s| Role::Slot(s))).collect();
+    let prefix = prefix(&tensors, &model);
     let known = |name: &str| roles.iter().any(|role| role.tensors(&model).iter().any(|t| role.name(t) == name));
-    if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(name)) {
+    if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(&name[prefix.len()..])) {
         let expected = listed(model.parameters().iter().chain(model.buffers()).map(|p| p.name.as_str()).collect());
         return Err(CheckpointError::Superfluous { name: name.into(), expected });
     }
     let mut state = State { arenas: Vec::new() };
     for role in roles {
-        state.arenas.push((role, arena(&tensors, &model, role)?));
+        state.arenas.push((role, arena(&tensors, prefix, &model, role)?));
     }
-    Ok(Checkpoint { model, state, info, position })
+    if let Some(normalisation) = &normalisation {
+        normalisation.fold(&model, &mut state)?;
+    }
+    Ok(Checkpoint { model, state, info, position, normalisation })
+}
+
+/// What stands before each tensor's name where the network was saved as a part of another, as torch's `DataParallel`,
+/// `compile` and programs with a module of their own around it do.
+fn prefix<'a>(tensors: &'a SafeTensors, model: &Model) -> &'a str {
+    let names = sorted_names(tensors);
+    let Some(needed) = model.parameters().first() else { return "" };
+    let mut prefixes = names.iter().filter_map(|name| name.strip_suffix(needed.name.as_str()));
+    let is_common = |prefix: &&str| prefix.ends_with('.') && names.iter().all(|name| name.starts_with(prefix));
+    prefixes.find(is_common).unwrap_or_default()
 }
 
 fn sorted_names<'a>(tensors: &'a SafeTensors) -> Vec<&'a str> {
@@ -183,27 +243,43 @@ fn listed(names: Vec<&str>) -> String {
 }
 
 /// The arena of `role`.
-fn arena(tensors: &SafeTensors, model: &Model, role: Role) -> Result<Vec<f32>, CheckpointError> {
+fn arena(tensors: &SafeTensors, prefix: &str, model: &Model, role: Role) -> Result<Vec<f32>, CheckpointError> {
     let mut data = Vec::new();
     for needed in role.tensors(model) {
-        let name = role.name(needed);
+        let name = format!("{prefix}{}", role.name(needed));
         let Ok(tensor) = tensors.tensor(&name) else {
-            return Err(CheckpointError::Missing { name: name.into(), found: listed(sorted_names(tensors)) });
+            return Err(CheckpointError::Missing { name, found: listed(sorted_names(tensors)) });
         };
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != needed.shape {
+        let values = values(&tensor).filter(|_| tensor.shape() == needed.shape);
+        let Some(values) = values else {
             return Err(CheckpointError::Tensor {
-                name: name.into(),
-                expected: format!("{:?} {:?}", Dtype::F32, needed.shape),
+                name,
+                expected: format!("{:?} {:?} (or F16, BF16, F64)", Dtype::F32, needed.shape),
                 found: format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
             });
-        }
-        data.push((needed.range.clone(), tensor.data().to_vec()));
+        };
+        data.push((needed.range.clone(), values));
     }
     // Allocated only now. By now the tensors are known to be in the file, so no claim in the metadata can make this
     // large.
     let mut arena = vec![0.0; role.len(model)];
-    for (range, bytes) in data {
-        arena[range].copy_from_slice(&bytemuck::pod_collect_to_vec(&bytes));
+    for (range, values) in data {
+        arena[range].copy_from_slice(&values);
     }
     Ok(arena)
+}
+
+/// The numbers of a tensor, rounded to f32; none where they are of no type that a network has.
+fn values(tensor: &TensorView) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
+    }
+    let bytes = tensor.data();
+    match tensor.dtype() {
+        Dtype::F16 => Some(each(bytes, |bytes| half::f16::from_le_bytes(bytes).to_f32())),
+        Dtype::BF16 => Some(each(bytes, |bytes| half::bf16::from_le_bytes(bytes).to_f32())),
+        Dtype::F32 => Some(each(bytes, f32::from_le_bytes)),
+        Dtype::F64 => Some(each(bytes, |bytes| f64::from_le_bytes(bytes) as f32)),
+        _ => None,
+    }
 }

@@ -18,12 +18,24 @@ pub enum ModelError {
     #[error("{what} has shape {shape}: it needs from 1 to {MOST} elements")]
     Size { what: String, shape: Shape },
 
+    #[error("{found} layers: at most {MOST_LAYERS} can be built")]
+    Layers { found: usize },
+
+    #[error("the outputs of all layers are {found} numbers for one sample: at most {MOST_ACTIVATIONS} can be kept")]
+    Activations { found: usize },
+
     #[error("the last layer's output has shape {found}, but the {classes} classes need ({classes})")]
     Output { found: Shape, classes: usize },
 }
 
 /// Elements of the largest tensor: far more than a device can bind, and far from any overflow.
 const MOST: usize = 1 << 28;
+
+/// Files are read whose layers cost a few bytes each; what they ask for must have bounds.
+const MOST_LAYERS: usize = 1000;
+
+/// Elements between the layers, of one sample: the classic network over the largest images has 8 million.
+const MOST_ACTIVATIONS: usize = 1 << 25;
 
 /// A tensor of a network and its place in its arena.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +73,9 @@ pub struct Model {
 impl Model {
     /// Checks a stack of layers over samples of shape `input` (C, H, W) that must end in `classes` numbers per sample.
     pub fn new(input: [usize; 3], layers: Vec<Layer>, classes: usize) -> Result<Self, ModelError> {
+        if layers.len() > MOST_LAYERS {
+            return Err(ModelError::Layers { found: layers.len() });
+        }
         let mut shapes = vec![Shape(input.to_vec())];
         check_len(&shapes[0], || "the input".into())?;
         let (mut parameters, mut buffers) = (Vec::new(), Vec::new());
@@ -74,6 +89,10 @@ impl Model {
             place(&mut parameters, index, layer, definition.parameters(input))?;
             place(&mut buffers, index, layer, definition.buffers(input))?;
             shapes.push(shape);
+        }
+        let found = activations(&shapes);
+        if found > MOST_ACTIVATIONS {
+            return Err(ModelError::Activations { found });
         }
         match shapes.last() {
             Some(shape) if shape.0 == [classes] => Ok(Self { layers, shapes, parameters, buffers }),
@@ -108,6 +127,11 @@ impl Model {
     /// The shapes between the layers: the input's first, then each layer's output's.
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
+    }
+
+    /// The largest batch, up to `most`, whose numbers between the layers are no more than one sample may have.
+    pub fn batch_within_bounds(&self, most: usize) -> usize {
+        (MOST_ACTIVATIONS / activations(&self.shapes)).clamp(1, most.max(1))
     }
 
     /// Numbers per sample that it puts out.
@@ -168,6 +192,11 @@ impl Model {
 
 /// Streams of the seed's generator below this one belong to the data: its split and its shuffles.
 const INIT_STREAM: u64 = 1 << 40;
+
+/// Elements of one sample between the layers.
+fn activations(shapes: &[Shape]) -> usize {
+    shapes.iter().map(Shape::len).sum()
+}
 
 /// The elements of a tensor of this shape, if it may be built. `what` has the shape.
 fn check_len(shape: &Shape, what: impl FnOnce() -> String) -> Result<usize, ModelError> {

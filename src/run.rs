@@ -5,6 +5,7 @@ use crate::checkpoint::{self, Checkpoint, CheckpointError, Info};
 use crate::files;
 use crate::history::Row;
 use crate::model::Model;
+use crate::normalisation::Normalisation;
 use crate::state::State;
 use crate::train::Position;
 use crate::{report, tensorboard};
@@ -367,8 +368,14 @@ pub fn save_network(
 
 /// Reads the network in the file `path`.
 pub fn load_network(path: &Path) -> Result<Checkpoint, RunError> {
+    load_normalised(path, None)
+}
+
+/// The same of one that was trained on pixels to which `normalisation` was done; see [`checkpoint::read_normalised`].
+pub fn load_normalised(path: &Path, normalisation: Option<Normalisation>) -> Result<Checkpoint, RunError> {
     let bytes = std::fs::read(path).map_err(|source| RunError::ReadNetwork { path: path.into(), source })?;
-    checkpoint::read(&bytes).map_err(|source| RunError::Network { path: path.into(), source })
+    let read = checkpoint::read_normalised(&bytes, normalisation);
+    read.map_err(|source| RunError::Network { path: path.into(), source })
 }
 
 /// Where runs lie whose folder the user does not name.

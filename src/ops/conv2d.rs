@@ -51,7 +51,11 @@ impl Definition for Settings {
             let least = kernel - 2 * padding;
             return Err(Misfit::Input(format!("at least ({c}, {least}, {least})")));
         }
-        Ok(Shape(vec![out, h + 2 * padding + 1 - kernel, w + 2 * padding + 1 - kernel]))
+        let (oh, ow) = (h + 2 * padding + 1 - kernel, w + 2 * padding + 1 - kernel);
+        if [c, kernel, kernel, oh, ow].into_iter().fold(1, usize::saturating_mul) > MOST_UNFOLDED {
+            return Err(Misfit::Setting("kernel and image are too large together"));
+        }
+        Ok(Shape(vec![out, oh, ow]))
     }
 
     fn parameters(&self, input: &Shape) -> Vec<Needed> {
@@ -73,6 +77,8 @@ impl Definition for Settings {
 
 /// Beyond any image, and far from any overflow.
 const LARGEST: usize = 1 << 28;
+/// Elements of an unfolded sample, C * K * K * OH * OW: the mirror keeps one for each thread, and its places.
+const MOST_UNFOLDED: usize = 1 << 25;
 
 /// Convolution of (C, H, W) samples with `out` kernels of (C, K, K).
 #[derive(Clone, Debug)]
