@@ -9,7 +9,7 @@ use crate::data::{self, Dataset, synthetic};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use folder::Files;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How many digits are drawn: as many as MNIST has.
 const DRAWN: (usize, usize) = (60_000, 10_000);
@@ -99,7 +99,10 @@ pub enum SourceError {
     #[error("{}: expected a file, found a {found}; replace it", path.display())]
     NotAFile { path: PathBuf, found: &'static str },
 
-    #[error("{}: {fault}; replace it with an intact copy (plain or .gz)", path.display())]
+    #[error("{by}: expected one data set in {}, found {}: name one of these", path.display(), list(found))]
+    Several { by: String, path: PathBuf, found: Vec<PathBuf> },
+
+    #[error("{}: {fault}; {}", path.display(), fault.advice())]
     BadFile { path: PathBuf, fault: Fault },
 
     #[error(
@@ -124,6 +127,10 @@ pub enum SourceError {
     Dataset { path: PathBuf, source: data::DataError },
 }
 
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 impl SourceError {
     fn unreadable(path: PathBuf, error: io::Error) -> Self {
         Self::BadFile { path, fault: Fault::Unreadable(error) }
@@ -141,8 +148,8 @@ impl SourceError {
 /// error. A failed download is not.
 pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Found, SourceError> {
     if let Some(named) = &sources.folder {
-        let files = Files::locate(named)?;
-        return files.load(Origin::Directory(named.path.clone()));
+        let (path, files) = Files::locate(named)?;
+        return files.load(Origin::Directory(path));
     }
     let reason = match &sources.cache_dir {
         None => "no data folder was named, and there is no cache folder to download to".to_owned(),
@@ -153,6 +160,11 @@ pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Found,
     };
     on_event(Event::Message("Drawing synthetic digits instead of MNIST."));
     Ok(draw(reason))
+}
+
+/// Whether `path`, under which a data set was found once, still names something.
+pub fn is_there(path: &Path) -> bool {
+    path.is_dir() || folder::prefixed(path).is_some()
 }
 
 /// The synthetic data set; `reason` is why it is not MNIST.

@@ -59,7 +59,7 @@ pub fn load(data_dir: Option<PathBuf>) -> Result<Found, Failure> {
 /// Loads the data set that a run with `classes` was begun with: from `data_dir`, or else from where it was. Any other
 /// is refused.
 pub fn load_again(data_dir: Option<PathBuf>, before: &run::Data, classes: &[String]) -> Result<Found, Failure> {
-    let there = before.folder.clone().filter(|folder| folder.is_dir());
+    let there = before.folder.clone().filter(|folder| sources::is_there(folder));
     let mut found = match (data_dir.or(there), &before.folder) {
         (None, None) => {
             let found = sources::draw("the run was begun with them".into());

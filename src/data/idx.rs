@@ -2,6 +2,7 @@
 //! gzip.
 
 use super::hexadecimal;
+use crate::foreign::{self, Foreign};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read};
@@ -20,8 +21,10 @@ pub enum Fault {
     Gzip { after: u64, error: io::Error },
     #[error("expected an IDX file, whose first two bytes are 0, found a magic number of {found:#010x}")]
     Magic { found: u32 },
-    #[error("expected {expected}, found numbers of {bytes} bytes (type {code:#04x})")]
-    Type { expected: &'static str, code: u8, bytes: u64 },
+    #[error("expected an IDX file, found {}", .0.what)]
+    Foreign(Foreign),
+    #[error("expected pixels from 0 to 255 (or of floats, all from 0 to 1), found {found} as number {index}")]
+    Pixel { index: usize, found: f64 },
     #[error("expected {expected}, found sizes of {found:?}")]
     Dimensions { expected: &'static str, found: Vec<usize> },
     #[error("expected at most {most} bytes, found sizes of {found:?}")]
@@ -30,10 +33,29 @@ pub enum Fault {
     Truncated { expected: u64, found: u64 },
     #[error("expected {expected} bytes, found more: something follows the data")]
     Oversized { expected: u64 },
-    #[error("expected labels from 0 to 65535, found {found} as label number {index}")]
-    Label { index: usize, found: i32 },
+    #[error("expected whole numbers from 0 to 65535 as labels, found {found} as label number {index}")]
+    Label { index: usize, found: f64 },
     #[error("expected content with SHA-256 {expected}, found {found}")]
     Checksum { expected: &'static str, found: String },
+}
+
+impl Fault {
+    /// What to do about it, in the imperative.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Fault::Unreadable(_) => "check its path and permissions",
+            Fault::Foreign(foreign) => foreign.advice,
+            Fault::Magic { .. } => "put an IDX file there, plain or .gz",
+            Fault::Dimensions { .. } => "write it anew with these sizes, or check that images and labels are not swapped",
+            Fault::Pixel { .. } => "scale the images, and write them anew",
+            Fault::Label { .. } => "number the classes from 0, and write them anew",
+            Fault::TooLarge { .. } => "leave out some of the images",
+            Fault::Oversized { .. } => "write sizes and data that belong together",
+            Fault::Gzip { .. } | Fault::Truncated { .. } | Fault::Checksum { .. } => {
+                "replace it with an intact copy (plain or .gz)"
+            }
+        }
+    }
 }
 
 /// An IDX file's content.
@@ -95,6 +117,10 @@ impl Array {
             _ => 0,
         };
         if first != 0 || second != 0 || bytes == 0 || dimensions == 0 {
+            let _ = read_to(&mut file, foreign::ENOUGH as u64); // it is no IDX file, whatever follows
+            if let Some(foreign) = foreign::known(&file) {
+                return Err(Fault::Foreign(foreign));
+            }
             return Err(Fault::Magic { found: u32::from_be_bytes([first, second, code, dimensions]) });
         }
         let header = 4 + 4 * u64::from(dimensions);
@@ -131,15 +157,22 @@ impl Array {
         hexadecimal(&Sha256::new_with_prefix(&self.header).chain_update(&self.data).finalize())
     }
 
-    /// The file as images, and the shape (C, H, W) of one. It is of bytes, of sizes N x H x W, N x H x W x C with one
-    /// or three channels, or N x H*W where that is a square.
+    /// The file as images of bytes, and the shape (C, H, W) of one. Its sizes are N x H x W, N x H x W x C or
+    /// N x C x H x W with one or three channels, or N x H*W where that is a square. Its numbers are from 0 to 255, or
+    /// floats that are all from 0 to 1 and stand for 0 to 255.
     ///
     /// # Errors
     ///
-    /// Other types and sizes.
-    pub fn into_images(self) -> Result<([usize; 3], Vec<u8>), Fault> {
+    /// Other sizes and numbers.
+    pub fn into_images(mut self) -> Result<([usize; 3], Vec<u8>), Fault> {
         if self.code != 0x08 {
-            return Err(self.wrong_type("images of bytes"));
+            let floats = matches!(self.code, 0x0d | 0x0e);
+            let scale = if floats && self.numbers().all(|number| number <= 1.0) { 255.0 } else { 1.0 };
+            let pixel = |(index, found): (usize, f64)| match scale * found {
+                pixel if (0.0..=255.0).contains(&pixel) => Ok(pixel.round() as u8),
+                _ => Err(Fault::Pixel { index, found }),
+            };
+            self.data = self.numbers().enumerate().map(pixel).collect::<Result<_, _>>()?;
         }
         let side = |len: usize| len.isqrt();
         match self.sizes[..] {
@@ -160,6 +193,7 @@ impl Array {
                 }
                 Ok(([channels, height, width], planes))
             }
+            [_, channels @ (1 | 3), height, width] => Ok(([channels, height, width], self.data)),
             _ => {
                 let expected = "images of N x rows x columns (x 1 or 3 channels), or of N x pixels if they are square";
                 Err(Fault::Dimensions { expected, found: self.sizes })
@@ -167,33 +201,36 @@ impl Array {
         }
     }
 
-    /// The file as labels: N whole numbers, or N x 8 as QMNIST has them, of which the first is the class.
+    /// The file as labels: N whole numbers (or N x 1), or N x 8 as QMNIST has them, of which the first is the class.
     ///
     /// # Errors
     ///
-    /// Other types and sizes, and numbers that are no u16.
+    /// Other sizes, and numbers that are no u16.
     pub fn into_labels(self) -> Result<Vec<u16>, Fault> {
         let columns = match self.sizes[..] {
-            [_] => 1,
+            [_] | [_, 1] => 1,
             [_, 8] => 8,
             _ => {
                 return Err(Fault::Dimensions { expected: "labels of N (or N x 8, as QMNIST has them)", found: self.sizes });
             }
         };
-        let labels: Vec<i32> = match self.code {
-            0x08 => self.data.iter().map(|&label| label.into()).collect(),
-            0x09 => self.data.iter().map(|&label| (label as i8).into()).collect(),
-            0x0b => words(&self.data).map(|label| i16::from_be_bytes(label).into()).collect(),
-            0x0c => words(&self.data).map(i32::from_be_bytes).collect(),
-            _ => return Err(self.wrong_type("labels of whole numbers")),
+        let label = |(index, found): (usize, f64)| match found as u16 {
+            label if f64::from(label) == found => Ok(label),
+            _ => Err(Fault::Label { index, found }),
         };
-        let label = |(index, &found): (usize, &i32)| u16::try_from(found).map_err(|_| Fault::Label { index, found });
-        labels.iter().step_by(columns).enumerate().map(label).collect()
+        self.numbers().step_by(columns).enumerate().map(label).collect()
     }
 
-    fn wrong_type(&self, expected: &'static str) -> Fault {
-        let bytes = self.data.len() as u64 / self.sizes.iter().product::<usize>().max(1) as u64;
-        Fault::Type { expected, code: self.code, bytes }
+    /// Its numbers, which an f64 holds exactly, whatever their type.
+    fn numbers(&self) -> Box<dyn Iterator<Item = f64> + '_> {
+        match self.code {
+            0x08 => Box::new(self.data.iter().map(|&number| number.into())),
+            0x09 => Box::new(self.data.iter().map(|&number| (number as i8).into())),
+            0x0b => Box::new(words(&self.data).map(|number| i16::from_be_bytes(number).into())),
+            0x0c => Box::new(words(&self.data).map(|number| i32::from_be_bytes(number).into())),
+            0x0d => Box::new(words(&self.data).map(|number| f32::from_be_bytes(number).into())),
+            _ => Box::new(words(&self.data).map(f64::from_be_bytes)),
+        }
     }
 }
 

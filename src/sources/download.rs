@@ -77,13 +77,13 @@ pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -
             });
         }
     }
-    Ok(Files(found))
+    Ok(Files { folder: cache.into(), files: found })
 }
 
 /// A file from the cache. Says so if there is one that cannot be used.
 fn cached(kind: &Kind, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
     let mut faults = Vec::new();
-    for path in kind.candidates(cache) {
+    for path in kind.candidates(cache, "") {
         let checked = read(&path, kind.len).map_err(|error| error.to_string());
         match checked.and_then(|array| check(kind, array).map_err(|fault| format!("{}: {fault}", path.display()))) {
             Ok(array) => return Some((path, array)),

@@ -3,6 +3,7 @@
 use super::{Found, Named, Origin, SourceError};
 use crate::data::idx::{Array, Fault, MOST_BYTES};
 use crate::data::{DataError, Dataset, Images};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -52,19 +53,27 @@ const CLASSES: &str = "classes.txt";
 
 impl Kind {
     /// The files in `folder` that can be meant, the likeliest first: the published name before others, plain before
-    /// packed.
-    pub fn candidates(&self, folder: &Path) -> Vec<PathBuf> {
-        let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let is_meant = |name: &String| {
-            let rest = self.stems.iter().find_map(|stem| name.strip_prefix(stem));
-            rest.is_some_and(|rest| rest.starts_with("-idx") || rest.starts_with(".idx"))
+    /// packed. All names begin with `prefix`. A folder of such a name stands for the files of such names in it, as in
+    /// Kaggle's archive; where there is nothing else it is a candidate itself.
+    pub fn candidates(&self, folder: &Path, prefix: &str) -> Vec<PathBuf> {
+        let meant = |folder: &Path| {
+            let mut names: Vec<String> = names(folder).filter(|name| self.rest(name, prefix).is_some()).collect();
+            names.sort_by_cached_key(|name| {
+                let plain = name[prefix.len()..].trim_end_matches(".gz").replacen(".idx", "-idx", 1);
+                (plain != self.published, name.ends_with(".gz"), name.clone())
+            });
+            names.into_iter().map(|name| folder.join(name)).partition::<Vec<_>, _>(|path| path.is_dir())
         };
-        let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).filter(is_meant).collect();
-        names.sort_by_cached_key(|name| {
-            let plain = name.trim_end_matches(".gz").replacen(".idx", "-idx", 1);
-            (plain != self.published, name.ends_with(".gz"), name.clone())
-        });
-        names.into_iter().map(|name| folder.join(name)).collect()
+        let (folders, mut files) = meant(folder);
+        files.extend(folders.iter().flat_map(|folder| meant(folder).1));
+        if files.is_empty() { folders } else { files }
+    }
+
+    /// What follows `prefix` and a stem in a name that can be meant.
+    fn rest<'a>(&self, name: &'a str, prefix: &str) -> Option<&'a str> {
+        let name = name.strip_prefix(prefix)?;
+        let rest = self.stems.iter().find_map(|stem| name.strip_prefix(stem));
+        rest.filter(|rest| rest.starts_with("-idx") || rest.starts_with(".idx"))
     }
 
     pub fn is_published(&self, array: &Array) -> bool {
@@ -89,26 +98,104 @@ fn open(path: &Path) -> Result<File, SourceError> {
     File::open(path).map_err(unreadable)
 }
 
-/// The four files of a folder, in the order of [`KINDS`]; those that have been found to be the published ones with
+/// The names in `folder`; none where it cannot be read.
+fn names(folder: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// What stands before MNIST's names of the files in `folder`, as EMNIST's and QMNIST's have it: "" for MNIST's own.
+fn prefixes(folder: &Path) -> BTreeSet<String> {
+    let prefix = |name: &String, kind: &Kind| {
+        let prefix = kind.stems.iter().find_map(|stem| name.find(stem).map(|at| &name[..at]))?;
+        kind.rest(name, prefix).map(|_| prefix.to_owned())
+    };
+    names(folder).flat_map(|name| KINDS.iter().filter_map(move |kind| prefix(&name, kind))).collect()
+}
+
+/// The published names, behind `prefix`, of which there is no file in `folder`.
+fn missing(folder: &Path, prefix: &str) -> Vec<String> {
+    let missing = KINDS.iter().filter(|kind| kind.candidates(folder, prefix).is_empty());
+    missing.map(|kind| format!("{prefix}{}", kind.published)).collect()
+}
+
+/// The prefixes of the data sets in `folder`.
+fn whole(folder: &Path) -> impl Iterator<Item = String> {
+    prefixes(folder).into_iter().filter(move |prefix| missing(folder, prefix).is_empty())
+}
+
+/// The folder and the prefix that `path`, a folder's with a data set's name behind it, means: of several in it.
+pub fn prefixed(path: &Path) -> Option<(PathBuf, String)> {
+    let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let found = whole(folder).find(|prefix| !prefix.is_empty() && named(prefix) == name);
+    found.map(|prefix| (folder.to_path_buf(), prefix))
+}
+
+/// A data set's name, by its prefix.
+fn named(prefix: &str) -> &str {
+    prefix.trim_end_matches(['-', '_', '.'])
+}
+
+/// The data sets in `folder`; where it has no file of one, those in its sub-folders, else in their folders `raw`, as
+/// torchvision keeps them.
+fn data_sets(folder: &Path) -> Vec<(PathBuf, String)> {
+    let in_folder = |folder: PathBuf| Vec::from_iter(whole(&folder).map(|prefix| (folder.clone(), prefix)));
+    let mut found = in_folder(folder.into());
+    if found.first().is_some_and(|(_, prefix)| prefix.is_empty()) {
+        found.truncate(1); // what has no other name than the folder's is what the folder's name means
+    }
+    if !prefixes(folder).is_empty() {
+        return found;
+    }
+    let mut below: Vec<_> = names(folder).map(|name| folder.join(name)).filter(|path| path.is_dir()).collect();
+    below.sort();
+    for folders in [below.clone(), below.iter().map(|path| path.join("raw")).collect()] {
+        if found.is_empty() {
+            found = folders.into_iter().flat_map(in_folder).collect();
+        }
+    }
+    found
+}
+
+/// The four files of a data set, in the order of [`KINDS`]; those that have been found to be the published ones with
 /// their content.
-pub struct Files(pub [(PathBuf, Option<Array>); 4]);
+pub struct Files {
+    /// Where they lie, and perhaps `classes.txt`.
+    pub folder: PathBuf,
+    pub files: [(PathBuf, Option<Array>); 4],
+}
 
 impl Files {
-    /// Those in a folder that the user named.
-    pub fn locate(Named { by, path: folder }: &Named) -> Result<Self, SourceError> {
+    /// Those in a folder that the user named, or below it, and the path that means them.
+    pub fn locate(Named { by, path: folder }: &Named) -> Result<(PathBuf, Self), SourceError> {
+        let files = |folder: PathBuf, prefix: &str| {
+            let first = |kind: &Kind| (kind.candidates(&folder, prefix).into_iter().next().unwrap_or_default(), None);
+            let path = if prefix.is_empty() { folder.clone() } else { folder.join(named(prefix)) };
+            (path, Self { files: KINDS.each_ref().map(first), folder })
+        };
         let not_a_folder = |found: String| SourceError::Folder { by: by.clone(), path: folder.clone(), found };
-        let metadata = fs::metadata(folder).map_err(|error| not_a_folder(error.to_string()))?;
+        let metadata = match (fs::metadata(folder), prefixed(folder)) {
+            (Ok(metadata), _) => metadata,
+            (Err(_), Some((folder, prefix))) => return Ok(files(folder, &prefix)),
+            (Err(error), None) => return Err(not_a_folder(error.to_string())),
+        };
         if !metadata.is_dir() {
             return Err(not_a_folder("a file".to_owned()));
         }
         let entries = fs::read_dir(folder).map_err(|error| not_a_folder(error.to_string()))?;
-        let paths = KINDS.each_ref().map(|kind| kind.candidates(folder).into_iter().next());
-        let missing: Vec<_> =
-            KINDS.iter().zip(&paths).filter(|(_, path)| path.is_none()).map(|(kind, _)| kind.published).collect();
-        if missing.is_empty() {
-            return Ok(Self(paths.map(|path| (path.unwrap_or_default(), None))));
+        let mut found = data_sets(folder);
+        if found.len() > 1 {
+            let found = found.into_iter().map(|(folder, prefix)| files(folder, &prefix).0).collect();
+            return Err(SourceError::Several { by: by.clone(), path: folder.clone(), found });
         }
-        let (by, path, missing) = (by.clone(), folder.clone(), missing.join(", "));
+        if let Some((folder, prefix)) = found.pop() {
+            return Ok(files(folder, &prefix));
+        }
+        // Of the one that lacks least; without any, of MNIST.
+        let missing = prefixes(folder).iter().map(|prefix| missing(folder, prefix)).min_by_key(Vec::len);
+        let missing = missing.unwrap_or_else(|| KINDS.map(|kind| kind.published.to_owned()).to_vec()).join(", ");
+        let (by, path) = (by.clone(), folder.clone());
         Err(SourceError::Missing { by, path, missing, found: list(entries) })
     }
 
@@ -116,7 +203,7 @@ impl Files {
     pub fn load(self, origin: Origin) -> Result<Found, SourceError> {
         let mut published = true;
         let mut arrays = Vec::new();
-        for ((path, array), kind) in self.0.into_iter().zip(&KINDS) {
+        for ((path, array), kind) in self.files.into_iter().zip(&KINDS) {
             let array = match array {
                 Some(array) => array,
                 None => {
@@ -137,7 +224,7 @@ impl Files {
         if found != shape {
             return Err(SourceError::Shape { path: test_images_path, expected: shape, found });
         }
-        let folder = train_path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let folder = self.folder;
         let names = match &origin {
             Origin::Directory(_) => class_names(&folder)?,
             _ => None,

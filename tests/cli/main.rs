@@ -8,6 +8,7 @@ mod classes;
 mod devices;
 mod eval;
 mod export;
+mod folders;
 mod harness;
 mod interruptions;
 mod manners;
