@@ -1,20 +1,24 @@
 //! Loading the data set, and saying so where it is not MNIST.
 
 use super::output::{note, quiet};
-use super::{Failure, tell, thousands};
+use super::{Failure, tell, thousands, values};
 use indicatif::{ProgressBar, ProgressStyle};
 use mnist_wgpu::run;
 use mnist_wgpu::sources::{self, Event, Found, Named, Origin, Sources};
 use std::path::PathBuf;
 
 /// Where `--data-dir`, the variable `MNIST_DIR`, and the user's own folders say that data sets are.
-fn sources(data_dir: Option<PathBuf>) -> Sources {
+fn sources(data_dir: Option<PathBuf>) -> Result<Sources, Failure> {
     let variable = || std::env::var_os("MNIST_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = match data_dir {
         Some(path) => Some(Named { by: "--data-dir".into(), path }),
-        None => variable().map(|path| Named { by: "MNIST_DIR".into(), path }),
+        None => {
+            let path = variable().map(values::expanded).transpose();
+            let path = path.map_err(|problem| Failure::saying(format!("MNIST_DIR: {problem}")))?;
+            path.map(|path| Named { by: "MNIST_DIR".into(), path })
+        }
     };
-    Sources::of_user(folder)
+    Ok(Sources::of_user(folder))
 }
 
 /// Loads the data set, telling on stderr where it comes from.
@@ -23,7 +27,7 @@ pub fn load(data_dir: Option<PathBuf>) -> Result<Found, Failure> {
     if let Ok(style) = ProgressStyle::with_template("{msg}  {bytes} of {total_bytes}  {bytes_per_sec}") {
         bar.set_style(style);
     }
-    let found = sources::load(&sources(data_dir), &mut |event| match event {
+    let found = sources::load(&sources(data_dir)?, &mut |event| match event {
         Event::Message(message) => bar.suspend(|| note(message)),
         Event::Progress { file, done, total } => {
             if let Some(total) = total {

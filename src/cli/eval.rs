@@ -2,9 +2,10 @@
 
 use super::dataset::{load, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
+use super::network::{self, PixelArguments};
 use super::output::note;
 use super::watch::Bar;
-use super::{Failure, interrupt, network, print, tell};
+use super::{Failure, interrupt, print, tell, values};
 use mnist_wgpu::checkpoint::Info;
 use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::Set;
@@ -23,15 +24,18 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A run's folder, a network that `train` saved, a state_dict that PyTorch saved as safetensors, or `builtin`
-    #[arg(value_name = "RUN|FILE")]
+    #[arg(value_name = "RUN|FILE", value_parser = values::path())]
     network: PathBuf,
 
     #[command(flatten)]
     device: DeviceArguments,
 
     /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     data_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pixels: PixelArguments,
 
     /// Which images: the test set, or those that the network was validated or trained with
     #[arg(long, value_enum, default_value_t = Part::Test)]
@@ -81,7 +85,7 @@ struct Class<'a> {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let network = network::load(Some(&arguments.network))?;
+    let network = network::load_with(Some(&arguments.network), &arguments.pixels)?;
     interrupt::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
     let found = load(arguments.data_dir.clone())?;

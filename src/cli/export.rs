@@ -1,6 +1,7 @@
 //! `export`: a saved network for other programs.
 
-use super::{Failure, network, print_bytes, tell};
+use super::network::{self, PixelArguments};
+use super::{Failure, print_bytes, tell, values};
 use mnist_wgpu::checkpoint::Checkpoint;
 use mnist_wgpu::{files, onnx};
 use std::path::{Path, PathBuf};
@@ -15,11 +16,14 @@ The file that `train` saves is safetensors already, with PyTorch's names.";
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A run's folder, a network that `train` saved, or `builtin`
-    #[arg(value_name = "RUN|FILE")]
+    #[arg(value_name = "RUN|FILE", value_parser = values::path())]
     network: PathBuf,
 
+    #[command(flatten)]
+    pixels: PixelArguments,
+
     /// ONNX model to write; - is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = values::path())]
     onnx: PathBuf,
 
     /// Overwrite a file that exists
@@ -28,7 +32,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let network = network::load(Some(&arguments.network))?;
+    let network = network::load_with(Some(&arguments.network), &arguments.pixels)?;
+    tell(network.line());
     let Checkpoint { model, state, info, .. } = &network.checkpoint;
     if arguments.onnx == Path::new("-") {
         return Ok(print_bytes(&onnx::export(model, state, info.as_ref()))?);

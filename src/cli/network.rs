@@ -1,12 +1,13 @@
 //! A network to use: a file, a run's folder, or the one that is built in; and asking it.
 
-use super::Failure;
+use super::{Failure, values};
 use mnist_wgpu::checkpoint::{self, Checkpoint};
 use mnist_wgpu::data::Dataset;
 use mnist_wgpu::engine::{CpuEngine, Engine, GpuEngine, Set, Settings};
 use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::gpu::{Context, drive};
-use mnist_wgpu::run;
+use mnist_wgpu::normalisation::Normalisation;
+use mnist_wgpu::run::{self, RunError};
 use mnist_wgpu::train::{Observer, TrainError};
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,8 @@ impl Network {
         observer: &mut dyn Observer,
     ) -> Result<Judged, Failure> {
         let model = &self.checkpoint.model;
-        let settings = Settings { batch_size: order.len().clamp(1, BATCH_SIZE), ..Settings::default() };
+        let batch_size = model.batch_within_bounds(order.len().min(BATCH_SIZE));
+        let settings = Settings { batch_size, ..Settings::default() };
         let judged = match context {
             Some(context) => {
                 let engine = GpuEngine::new(context, model, data, settings)?;
@@ -87,16 +89,35 @@ impl Network {
         judge(&mut engine, set, order, batch_size, observer).await
     }
 
-    /// One line: which network, and what it was trained on.
+    /// One line: which network, what it was trained on, and what is assumed of it.
     pub fn line(&self) -> String {
-        match &self.checkpoint.info {
+        let what = match &self.checkpoint.info {
             Some(info) => {
                 let epochs = if info.epoch == 1 { "epoch" } else { "epochs" };
-                format!("Network: {}, {} {epochs} on {}", self.name, info.epoch, info.dataset)
+                format!("{} {epochs} on {}", info.epoch, info.dataset)
             }
-            None => format!("Network: {}, without our metadata: taken as the classic layers", self.name),
-        }
+            None => "without our metadata: taken as the classic layers".into(),
+        };
+        let takes = match (&self.checkpoint.normalisation, &self.checkpoint.info) {
+            (Some(normalisation), _) => format!(", trained on {normalisation}"),
+            (None, None) => format!(", trained on {}; if not, give --mean and --std", checkpoint::NORMALISATION),
+            (None, Some(_)) => String::new(),
+        };
+        format!("Network: {}, {what}{takes}", self.name)
     }
+}
+
+/// What was done to the pixels that a network was trained on.
+#[derive(clap::Args, Default)]
+pub struct PixelArguments {
+    /// Mean of the pixels / 255 that was subtracted in training, as torchvision's Normalize does: one number, or one
+    /// for each channel (0.5,0.4,0.4) [default: what the file says, else 0]
+    #[arg(long, requires = "std", value_delimiter = ',', value_parser = values::finite, allow_negative_numbers = true)]
+    mean: Vec<f64>,
+
+    /// Standard deviation by which they were divided then [default: what the file says, else 1]
+    #[arg(long, requires = "mean", value_delimiter = ',', value_parser = values::positive, allow_negative_numbers = true)]
+    std: Vec<f64>,
 }
 
 /// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that
@@ -104,25 +125,53 @@ impl Network {
 ///
 /// # Errors
 ///
-/// What cannot be read as a network.
-pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
+/// What cannot be read as a network, or is one whose numbers are broken.
+pub fn load_with(argument: Option<&Path>, pixels: &PixelArguments) -> Result<Network, Failure> {
+    let normalisation = match pixels.mean.is_empty() {
+        true => None,
+        false => Some(Normalisation::new(pixels.mean.clone(), pixels.std.clone())?),
+    };
     let (checkpoint, name) = match argument.filter(|path| path.as_os_str() != BUILT_IN_NAME) {
-        None => (checkpoint::read(BUILT_IN)?, "the built-in network".to_string()),
+        None => (checkpoint::read_normalised(BUILT_IN, normalisation)?, "the built-in network".to_string()),
         Some(path) => {
-            let file = in_folder(path).unwrap_or_else(|| path.to_path_buf());
-            if file.is_dir() {
-                let message =
-                    format!("expected {} in the folder {}; name a run's folder or a file", run::MODEL, file.display());
-                return Err(Failure::saying(message));
-            }
-            (run::load_network(&file)?, file.display().to_string())
+            let file = file(path)?;
+            let advise = |error| match error {
+                RunError::ReadNetwork { .. } => {
+                    Failure::saying(format!("{error}; expected a run's folder, a safetensors file, or `{BUILT_IN_NAME}`"))
+                }
+                error => error.into(),
+            };
+            (run::load_normalised(&file, normalisation).map_err(advise)?, file.display().to_string())
         }
     };
+    checkpoint.check_finite().map_err(|error| Failure::saying(format!("{name}: {error}")))?;
     Ok(Network { checkpoint, name })
 }
 
-/// The network in the run's folder `path`.
-fn in_folder(path: &Path) -> Option<PathBuf> {
-    let folder = run::resolve(path);
-    Some(folder.join(run::MODEL)).filter(|file| folder.is_dir() && file.is_file())
+/// As [`load_with`], where nothing is said of the pixels.
+pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
+    load_with(argument, &PixelArguments::default())
+}
+
+/// The file of the network that `path` names.
+fn file(path: &Path) -> Result<PathBuf, Failure> {
+    let target = run::resolve(path);
+    let link = path.read_link().ok().or_else(|| (target != path).then(|| target.clone()));
+    if let Some(link) = link.filter(|_| !target.exists()) {
+        return Err(Failure::saying(format!(
+            "{} points at {}, which is not there; name another run, or a safetensors file",
+            path.display(),
+            link.display()
+        )));
+    }
+    let file = target.join(run::MODEL);
+    match (target.is_dir(), file.is_file()) {
+        (false, _) => Ok(path.into()),
+        (true, true) => Ok(file),
+        (true, false) => Err(Failure::saying(format!(
+            "expected {} in the folder {}; name a run's folder or a file",
+            run::MODEL,
+            path.display()
+        ))),
+    }
 }

@@ -1,7 +1,9 @@
 //! Values of options: what they may be, and what is said of others.
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use mnist_wgpu::run::Training;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 
 pub fn whole<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
@@ -46,4 +48,26 @@ pub fn below_one(text: &str) -> Result<f64, String> {
 
 pub fn fraction(text: &str) -> Result<f64, String> {
     number(text, |x| x > 0.0 && x < 1.0, "between 0 and 1")
+}
+
+pub fn finite(text: &str) -> Result<f64, String> {
+    number(text, f64::is_finite, "that is finite")
+}
+
+/// A path that is not a `~` left over.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(expanded)
+}
+
+/// `path`, unless it begins with a `~` that a shell should have replaced, as it does not within quotes and after a `=`:
+/// a file would be looked for, or a folder made, of that very name.
+pub fn expanded(path: PathBuf) -> Result<PathBuf, String> {
+    let first = path.iter().next().unwrap_or_default();
+    if !first.to_string_lossy().starts_with('~') || Path::new(first).exists() || path.exists() {
+        return Ok(path);
+    }
+    let meant =
+        std::env::home_dir().filter(|_| first == "~").map(|home| home.join(path.iter().skip(1).collect::<PathBuf>()));
+    let instead = meant.map_or("the whole path".into(), |path| path.display().to_string());
+    Err(format!("the shell did not expand the `~` of {}: write {instead}", path.display()))
 }

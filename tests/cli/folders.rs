@@ -236,3 +236,32 @@ fn what_is_wrong_with_a_file_is_told_with_advice_that_fits() {
     fs::write(folder.join(format!("{labels}.gz")), "version https://git-lfs.github.com/spec/v1\n").unwrap();
     eval(at.path(), &folder).expect(1, &[labels, "Git LFS pointer", "git lfs pull"]);
 }
+
+#[test]
+fn a_tilde_that_no_shell_expanded_is_told_and_nothing_made() {
+    let at = tempdir().unwrap();
+    let home = at.path().join("no-home");
+    let parts = |path: &str| ["did not expand the `~`".to_string(), format!("write {}", home.join(path).display())];
+    let data = "--data-dir=~/mnist";
+    for arguments in [
+        &["eval", "builtin", data][..],
+        &["train", data],
+        &["train", "--out=~/mnist"],
+        &["train", "--resume=~/mnist"],
+        &["eval", "~/mnist"],
+        &["export", "~/mnist", "--onnx", "x.onnx"],
+        &["export", "builtin", "--onnx=~/mnist"],
+    ] {
+        let told = parts("mnist");
+        let ended = run(program(at.path()).args(arguments)).expect(2, &[&told[0], &told[1]]);
+        assert_eq!(ended.stdout, "");
+    }
+    let told = parts("mnist");
+    run(program(at.path()).args(["eval", "builtin", "--device", "cpu"]).env("MNIST_DIR", "~/mnist"))
+        .expect(1, &["MNIST_DIR", &told[0], &told[1]]);
+    run(program(at.path()).args(["eval", "builtin", "--data-dir=~somebody/mnist"])).expect(2, &["write the whole path"]);
+    assert_eq!(files(at.path()), [""; 0]);
+    // A folder may be called so.
+    write_idx(&at.path().join("~/mnist"), "", &digits());
+    eval(at.path(), "~/mnist").expect(0, &[COUNTS]);
+}

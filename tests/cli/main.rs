@@ -12,6 +12,7 @@ mod folders;
 mod harness;
 mod interruptions;
 mod manners;
+mod networks;
 mod pictures;
 mod predict;
 mod resume;

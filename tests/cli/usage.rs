@@ -33,13 +33,15 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             &[
                 ("--device", "[default: auto]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
+                ("--mean", "[default: what the file says, else 0]"),
+                ("--std", "[default: what the file says, else 1]"),
                 ("--split", "[default: test]"),
                 ("--json", ""),
                 ("--help", ""),
             ],
         ),
         ("predict", &[("--json", ""), ("--picture", "[default: auto]"), ("--device", "[default: cpu]"), ("--help", "")]),
-        ("export", &[("--onnx", ""), ("--force", ""), ("--help", "")]),
+        ("export", &[("--mean", ""), ("--std", ""), ("--onnx", ""), ("--force", ""), ("--help", "")]),
         ("selftest", &[("--device", "[default: gpu]"), ("--json", ""), ("--help", "")]),
         ("devices", &[("--json", ""), ("--help", "")]),
         (

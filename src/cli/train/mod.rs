@@ -36,7 +36,7 @@ pub struct Arguments {
     device: DeviceArguments,
 
     /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     data_dir: Option<PathBuf>,
 
     /// Passes over the training images [default: 10, or with --resume those that the run was to have]
@@ -72,7 +72,7 @@ pub struct Arguments {
     val_fraction: f64,
 
     /// Folder of the run, for the network, its settings, figures and pictures [default: a new one, runs/DATE-NAME]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     out: Option<PathBuf>,
 
     /// Write into --out although something is there; an earlier run in it is lost
@@ -80,7 +80,7 @@ pub struct Arguments {
     force: bool,
 
     /// Go on with the run in this folder, to the very bits it would have reached
-    #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS)]
+    #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS, value_parser = values::path())]
     resume: Option<PathBuf>,
 
     /// Save every N steps, too, so that a crash costs no more than these; an epoch's end and Ctrl-C always save
@@ -160,7 +160,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
-    let run = Run { folder: run::resolve(folder) };
+    let run = Run { folder: run_folder(folder)? };
     let mut config = run.config()?;
     let lock = run.lock()?;
     let path = run.path(run::LAST);
@@ -214,6 +214,26 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         Session::new((run, lock), config, &model, &found, position, &arguments.options())
     };
     on_device(context.as_ref(), (&model, &found.dataset, settings), session, &state)
+}
+
+/// The run's folder that `path` means: itself, or the one whose last checkpoint it is.
+fn run_folder(path: &Path) -> Result<PathBuf, Failure> {
+    let folder = run::resolve(path);
+    let inside = folder.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    match inside.filter(|_| folder.is_file()) {
+        None => Ok(folder),
+        Some(outer) if folder.file_name().is_some_and(|name| name == run::LAST) => Ok(outer.into()),
+        Some(outer) if outer.join(run::LAST).is_file() => Err(Failure::Usage(format!(
+            "`--resume {}`: a run goes on from its {}; name its folder, {}",
+            path.display(),
+            run::LAST,
+            outer.display()
+        ))),
+        Some(_) => Err(Failure::Usage(format!(
+            "`--resume {}`: expected the folder of a run, which `train` made, found a file",
+            path.display()
+        ))),
+    }
 }
 
 /// Checks, before the rest is trained, that the best network so far is where it was kept.
