@@ -3,6 +3,7 @@
 
 use crate::data;
 use crate::foreign::{self, Foreign};
+use crate::history::Row;
 use crate::model::{Model, ModelError};
 use crate::normalisation::{Normalisation, NormalisationError};
 use crate::ops::Layer;
@@ -42,8 +43,9 @@ pub const NORMALISATION: &str = "pixels / 255";
 /// The metadata key under which [`Info`] lies, as JSON.
 const KEY: &str = "mnist-wgpu";
 
-/// The metadata key under which [`Position`] lies, as JSON.
+/// The metadata keys under which [`Position`] and [`Checkpoint::history`] lie, as JSON.
 const POSITION: &str = "mnist-wgpu.position";
+const HISTORY: &str = "mnist-wgpu.history";
 
 /// The metadata keys under which other programs can say their [`Normalisation`].
 const MEAN: &str = "mean";
@@ -59,6 +61,8 @@ pub struct Checkpoint {
     pub info: Option<Info>,
     /// Where training stood. Present in the last checkpoint of a run.
     pub position: Option<Position>,
+    /// How training went, where nothing else of the run could hold it.
+    pub history: Vec<Row>,
     /// What was done to the pixels in training, if anything but [`NORMALISATION`]. It is part of `state` already, which
     /// takes pixels / 255.
     pub normalisation: Option<Normalisation>,
@@ -130,17 +134,27 @@ pub enum CheckpointError {
     Tensor { name: String, expected: String, found: String },
 }
 
-/// The file of a network: `state` of `model`. With `position`, to which it belongs, training can go on from it.
+/// The file of a network: `state` of `model`. With `position`, to which it belongs, training can go on from it. `history`
+/// is what no other file of the run holds of how training went; mostly nothing.
 ///
 /// # Errors
 ///
 /// If the file's format cannot hold it.
-pub fn write(model: &Model, state: &State, info: &Info, position: Option<&Position>) -> Result<Vec<u8>, CheckpointError> {
+pub fn write(
+    model: &Model,
+    state: &State,
+    info: &Info,
+    position: Option<&Position>,
+    history: &[Row],
+) -> Result<Vec<u8>, CheckpointError> {
     let json = serde_json::to_string(info).map_err(CheckpointError::Metadata)?;
     // PyTorch's loaders look for "format".
     let mut metadata = HashMap::from([("format".to_string(), "pt".to_string()), (KEY.to_string(), json)]);
     if let Some(position) = position {
         metadata.insert(POSITION.into(), serde_json::to_string(position).map_err(CheckpointError::Metadata)?);
+    }
+    if !history.is_empty() {
+        metadata.insert(HISTORY.into(), serde_json::to_string(history).map_err(CheckpointError::Metadata)?);
     }
     let mut tensors = Vec::new();
     for (role, arena) in &state.arenas {
@@ -202,6 +216,7 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
         None => Model::classic([1, 28, 28], data::digits().len(), 0.5)?,
     };
     let position = metadata(POSITION).map(serde_json::from_str::<Position>).transpose().map_err(CheckpointError::Info)?;
+    let history = metadata(HISTORY).map(serde_json::from_str::<Vec<Row>>).transpose().map_err(CheckpointError::Info)?;
 
     let slots = if position.is_some() { Optimizer::default().slots() } else { &[] };
     let roles: Vec<Role> =
@@ -219,7 +234,7 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
     if let Some(normalisation) = &normalisation {
         normalisation.fold(&model, &mut state)?;
     }
-    Ok(Checkpoint { model, state, info, position, normalisation })
+    Ok(Checkpoint { model, state, info, position, history: history.unwrap_or_default(), normalisation })
 }
 
 /// What stands before each tensor's name where the network was saved as a part of another, as torch's `DataParallel`,

@@ -10,7 +10,6 @@ use crate::state::State;
 use crate::train::Position;
 use crate::{report, tensorboard};
 use serde::{Deserialize, Serialize};
-use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -22,9 +21,6 @@ pub const METRICS: &str = "metrics.csv";
 pub const MODEL: &str = "model.safetensors";
 /// The network as the last checkpoint left it, with the optimizer's state: what a resumed run goes on from.
 pub const LAST: &str = "last.safetensors";
-
-/// Empty, and locked by the process that trains in the folder.
-const LOCK: &str = ".lock";
 
 /// A run that no other process can take.
 #[derive(Debug)]
@@ -232,20 +228,35 @@ impl Run {
 
     /// Takes the run for this process, until the lock is dropped or the process ends, however it ends.
     pub fn lock(&self) -> Result<Lock, RunError> {
-        let path = self.path(LOCK);
-        let write = |source| RunError::Write { path: path.clone(), source };
-        let file = std::fs::File::create(&path).map_err(write)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(RunError::InUse { folder: self.folder.clone() }),
-            // A file system without locks is no reason not to train.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Lock { _file: file }),
+        let in_use = || RunError::InUse { folder: self.folder.clone() };
+        let failed = |source| RunError::Write { path: self.folder.clone(), source };
+        #[cfg(not(windows))]
+        {
+            let file = std::fs::File::open(&self.folder).map_err(failed)?;
+            match file.try_lock() {
+                Err(std::fs::TryLockError::WouldBlock) => Err(in_use()),
+                // A file system without locks is no reason not to train.
+                Ok(()) | Err(std::fs::TryLockError::Error(_)) => Ok(Lock { _file: file }),
+            }
+        }
+        // Windows locks no folders: a file that nobody else can open, and that goes with its holder.
+        #[cfg(windows)]
+        {
+            use std::os::windows::fs::OpenOptionsExt;
+            const DELETE_ON_CLOSE: u32 = 0x0400_0000;
+            const SHARING_VIOLATION: i32 = 32;
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true).write(true).share_mode(0).custom_flags(DELETE_ON_CLOSE);
+            match options.open(self.path(".lock")) {
+                Err(error) if error.raw_os_error() == Some(SHARING_VIOLATION) => Err(in_use()),
+                file => file.map(|file| Lock { _file: file }).map_err(failed),
+            }
         }
     }
 
     /// Whether there is anything in the folder that a run does not leave there.
     fn has_others(&self) -> bool {
-        let mut ours = self.leftovers();
-        ours.push(self.path(LOCK));
+        let ours = self.leftovers();
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).any(|path| !ours.contains(&path))
     }
@@ -308,12 +319,12 @@ impl Run {
         }
     }
 
-    /// The rows of the first `epochs` epochs, in order; those of later ones, which a checkpoint does not have, are left
-    /// out.
-    pub fn history(&self, epochs: u32) -> Result<Vec<Row>, RunError> {
+    /// The rows of the first `epochs` epochs, in order: those that the last checkpoint holds, or else the file's. Those of
+    /// later epochs, which the checkpoint does not have, are left out.
+    pub fn history(&self, epochs: u32, kept: &[Row]) -> Result<Vec<Row>, RunError> {
         let path = self.path(METRICS);
-        if epochs == 0 {
-            return Ok(Vec::new()); // interrupted in the first: the file need not be there
+        if kept.len() == epochs as usize {
+            return Ok(kept.to_vec()); // none at all where the first was interrupted: the file need not be there
         }
         let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(&text[..]).deserialize().collect();
@@ -360,9 +371,10 @@ pub fn save_network(
     state: &State,
     info: &Info,
     position: Option<&Position>,
+    history: &[Row],
 ) -> Result<(), RunError> {
     let network = |source| RunError::Network { path: path.into(), source };
-    let bytes = checkpoint::write(model, state, info, position).map_err(network)?;
+    let bytes = checkpoint::write(model, state, info, position, history).map_err(network)?;
     files::replace(path, &bytes).map_err(|source| RunError::WriteNetwork { path: path.into(), source })
 }
 

@@ -47,7 +47,7 @@ fn info(model: &Model) -> Info {
 }
 
 fn save(path: &Path, model: &Model, parameters: &[f32], info: &Info) -> Result<(), RunError> {
-    save_network(path, model, &State::from(parameters.to_vec()), info, None)
+    save_network(path, model, &State::from(parameters.to_vec()), info, None, &[])
 }
 
 const VELOCITY: Role = Role::Slot("velocity");
@@ -162,11 +162,11 @@ fn a_checkpoint_to_go_on_from_is_loaded_bit_for_bit_and_is_a_network_too() {
     let state = state_of(&model);
     let folder = tempdir().unwrap();
     let path = folder.path().join("last.safetensors");
-    save_network(&path, &model, &state, &info(&model), Some(&position())).unwrap();
+    save_network(&path, &model, &state, &info(&model), Some(&position()), &[]).unwrap();
     let loaded = load(&path).unwrap();
     assert_eq!((loaded.position, &loaded.state), (Some(position()), &state));
 
-    save_network(&path, &model, &state.network(), &info(&model), None).unwrap();
+    save_network(&path, &model, &state.network(), &info(&model), None, &[]).unwrap();
     let network = load(&path).unwrap();
     assert_eq!((network.position, network.state.get(VELOCITY)), (None, None));
     assert_eq!(network.state, state.network());
@@ -196,7 +196,7 @@ fn the_same_network_makes_the_same_file() {
     let files: Vec<_> = (0..20)
         .map(|i| {
             let path = folder.path().join(i.to_string());
-            save_network(&path, &model, &state, &info(&model), Some(&position())).unwrap();
+            save_network(&path, &model, &state, &info(&model), Some(&position()), &[]).unwrap();
             fs::read(path).unwrap()
         })
         .collect();

@@ -85,7 +85,7 @@ struct Class<'a> {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let network = network::load_with(Some(&arguments.network), &arguments.pixels)?;
+    let network = network::load(Some(&arguments.network), &arguments.pixels)?;
     interrupt::catch_interrupts()?;
     let context = device::open(&arguments.device)?;
     let found = load(arguments.data_dir.clone())?;

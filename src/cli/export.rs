@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let network = network::load_with(Some(&arguments.network), &arguments.pixels)?;
+    let network = network::load(Some(&arguments.network), &arguments.pixels)?;
     tell(network.line());
     let Checkpoint { model, state, info, .. } = &network.checkpoint;
     if arguments.onnx == Path::new("-") {

@@ -108,7 +108,7 @@ impl Network {
 }
 
 /// What was done to the pixels that a network was trained on.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub struct PixelArguments {
     /// Mean of the pixels / 255 that was subtracted in training, as torchvision's Normalize does: one number, or one
     /// for each channel (0.5,0.4,0.4) [default: what the file says, else 0]
@@ -126,7 +126,7 @@ pub struct PixelArguments {
 /// # Errors
 ///
 /// What cannot be read as a network, or is one whose numbers are broken.
-pub fn load_with(argument: Option<&Path>, pixels: &PixelArguments) -> Result<Network, Failure> {
+pub fn load(argument: Option<&Path>, pixels: &PixelArguments) -> Result<Network, Failure> {
     let normalisation = match pixels.mean.is_empty() {
         true => None,
         false => Some(Normalisation::new(pixels.mean.clone(), pixels.std.clone())?),
@@ -146,11 +146,6 @@ pub fn load_with(argument: Option<&Path>, pixels: &PixelArguments) -> Result<Net
     };
     checkpoint.check_finite().map_err(|error| Failure::saying(format!("{name}: {error}")))?;
     Ok(Network { checkpoint, name })
-}
-
-/// As [`load_with`], where nothing is said of the pixels.
-pub fn load(argument: Option<&Path>) -> Result<Network, Failure> {
-    load_with(argument, &PixelArguments::default())
 }
 
 /// The file of the network that `path` names.

@@ -6,7 +6,7 @@ mod show;
 mod told;
 
 use super::device::{self, DeviceArguments};
-use super::network::{self, Network};
+use super::network::{self, Network, PixelArguments};
 use super::picture::Palette;
 use super::{Failure, print, tell};
 use mnist_wgpu::data::{Dataset, Images};
@@ -52,6 +52,9 @@ pub struct Arguments {
     show: Option<PathBuf>,
 
     #[command(flatten)]
+    pixels: PixelArguments,
+
+    #[command(flatten)]
     device: DeviceArguments,
 }
 
@@ -67,7 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some((first, rest)) if !pictures::is_picture(first) => (Some(first.as_path()), rest),
         _ => (None, &arguments.paths[..]),
     };
-    let network = network::load(model)?;
+    let network = network::load(model, &arguments.pixels)?;
     if paths.is_empty() {
         let message =
             "no picture to look at; expected predict [MODEL] IMAGE..., with PNG or JPEG files, a folder or - for stdin";

@@ -29,7 +29,7 @@ fn folder() -> (TempDir, Vec<u8>) {
     };
     let state = State::new(&model, 7);
     fs::create_dir(folder.path().join("run")).unwrap();
-    save_network(&folder.path().join("run/model.safetensors"), &model, &state, &info, None).unwrap();
+    save_network(&folder.path().join("run/model.safetensors"), &model, &state, &info, None, &[]).unwrap();
     (folder, onnx::export(&model, &state, Some(&info)))
 }
 

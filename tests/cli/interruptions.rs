@@ -65,7 +65,7 @@ fn a_save_that_fails_is_told_and_leaves_no_part_of_a_network() {
             None => shell.env_remove(name),
         };
     }
-    let ended = run(&mut shell).expect(1, &["cannot write the checkpoint run/model.safetensors", "nothing was saved"]);
+    let ended = run(&mut shell).expect(1, &["cannot write the checkpoint run/last.safetensors", "nothing was saved"]);
     // The figures of the epoch are told, and training ends with it.
     assert_eq!(ended.stdout.matches("Epoch ").count(), 1, "{}", ended.stdout);
     assert_eq!(files(&folder.path().join("run")), ["config.toml", "metrics.csv"], "a part of a network was left");

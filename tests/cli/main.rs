@@ -16,6 +16,7 @@ mod networks;
 mod pictures;
 mod predict;
 mod resume;
+mod runs;
 mod selftest;
 mod train;
 mod usage;

@@ -18,8 +18,7 @@ use mnist_wgpu::ops::{optimizer::Optimizer, sgd::Sgd};
 use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
 use mnist_wgpu::sources::{Found, Origin};
 use mnist_wgpu::state::State;
-use mnist_wgpu::train::Position;
-use session::{Options, Session};
+use session::{Options, Session, Start, keep_best};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -154,7 +153,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     // An earlier run is not touched before the device is known to be able to train.
     let session = || {
         let lock = run.create(&config, arguments.force).map_err(advise)?;
-        Session::new((run, lock), config, &model, &found, Position::default(), &arguments.options())
+        Session::new((run, lock), config, &model, &found, Start::default(), &arguments.options())
     };
     on_device(context.as_ref(), (&model, data, settings), session, &state)
 }
@@ -170,9 +169,8 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         }
         error => Failure::from(error),
     })?;
-    let classes = last.classes();
-    let Checkpoint { model, state, position, .. } = last;
-    let Some(position) = position else {
+    let (classes, model) = (last.classes(), &last.model);
+    let Some(position) = last.position else {
         let message = format!("{}: holds no optimizer's state, so that it is no checkpoint to go on from", path.display());
         return Err(Failure::saying(message));
     };
@@ -191,7 +189,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         let message = format!("`--epochs {epochs}`: the run has {done} epochs already; give at least as many");
         return Err(Failure::Usage(message));
     }
-    check_best(&run, &position)?;
+    let start = Start { position, rows: run.history(position.epochs, &last.history)?, written: last.history.is_empty() };
 
     interrupt::catch_interrupts()?;
     let context = device::open_again(&arguments.device, config.device_now())?;
@@ -201,6 +199,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     } else if now.program.version != config.program_now().version {
         tell("      The run was begun by another version of this program: it may not go on to the same bits.");
     }
+    check_best(&run, &last, &start, now.device == *config.device_now())?;
     config.resumed.push(now);
     let found = load_again(arguments.data_dir.clone(), &config.data, &classes)?;
     if interrupt::interrupted() {
@@ -211,9 +210,9 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let settings = settings_of(&config.training);
     let session = || {
         run.write_config(&config)?;
-        Session::new((run, lock), config, &model, &found, position, &arguments.options())
+        Session::new((run, lock), config, model, &found, start, &arguments.options())
     };
-    on_device(context.as_ref(), (&model, &found.dataset, settings), session, &state)
+    on_device(context.as_ref(), (model, &found.dataset, settings), session, &last.state)
 }
 
 /// The run's folder that `path` means: itself, or the one whose last checkpoint it is.
@@ -236,14 +235,20 @@ fn run_folder(path: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Checks, before the rest is trained, that the best network so far is where it was kept.
-fn check_best(run: &Run, position: &Position) -> Result<(), Failure> {
-    let rows = run.history(position.epochs)?;
-    let Some(best) = history::best(&rows) else { return Ok(()) };
+/// Sees to it, before the rest is trained, that the best network so far is where it is kept. A run that was killed in
+/// between may not have come to save it; the last checkpoint has it then.
+fn check_best(run: &Run, last: &Checkpoint, start: &Start, same_device: bool) -> Result<(), Failure> {
+    let (Some(best), position) = (history::best(&start.rows), start.position) else { return Ok(()) };
     let path = run.path(run::MODEL);
-    let kept = run::load_network(&path)?.info.map(|info| info.epoch);
-    // A run that was killed between two saves has the network of an epoch that it will do again.
-    if kept == Some(best.epoch) || kept == Some(position.epochs + 1) {
+    let kept = run::load_network(&path).map(|kept| kept.info.map(|info| info.epoch));
+    if matches!(kept, Ok(Some(epoch)) if epoch == best.epoch) {
+        return Ok(());
+    }
+    if let Some(info) = last.info.as_ref().filter(|_| best.epoch == position.epochs && position.batches == 0) {
+        return Ok(keep_best(run, &last.model, &last.state, info)?);
+    }
+    // Earlier versions saved the best network first: it may be of an epoch that will be done again, to the same bits.
+    if same_device && kept? == Some(position.epochs + 1) {
         return Ok(());
     }
     let problem = format!("expected the network of epoch {}, the best by {}", best.epoch, run::METRICS);

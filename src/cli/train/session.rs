@@ -13,7 +13,7 @@ use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::metrics::Totals;
 use mnist_wgpu::model::Model;
-use mnist_wgpu::run::{self, Config, Lock, Run};
+use mnist_wgpu::run::{self, Config, Lock, Run, RunError};
 use mnist_wgpu::sources::Found;
 use mnist_wgpu::state::State;
 use mnist_wgpu::tensorboard::{EventWriter, TensorBoardError};
@@ -30,6 +30,20 @@ pub struct Options<'a> {
     pub checkpoint_every: Option<usize>,
 }
 
+/// Where a run begins.
+pub struct Start {
+    pub position: Position,
+    /// A row per complete epoch, and whether the file has them all.
+    pub rows: Vec<Row>,
+    pub written: bool,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { position: Position::default(), rows: Vec::new(), written: true }
+    }
+}
+
 pub struct Session<'a> {
     run: Run,
     /// Held as long as the run is written to.
@@ -42,8 +56,9 @@ pub struct Session<'a> {
     /// How far the last checkpoint is.
     position: Position,
     checkpoint_every: Option<usize>,
-    /// A row per complete epoch.
+    /// See [`Start`].
     rows: Vec<Row>,
+    rows_written: bool,
     watch: Watch,
     events: Option<EventWriter>,
 }
@@ -54,10 +69,9 @@ impl<'a> Session<'a> {
         config: Config,
         model: &'a Model,
         data: &'a Found,
-        position: Position,
+        Start { position, rows, written }: Start,
         options: &Options,
     ) -> Result<Self, Failure> {
-        let rows = run.history(position.epochs)?;
         let events = if options.tensorboard { Some(EventWriter::create(&run.folder)?) } else { None };
         let watched = watch::Run {
             name: run.name(),
@@ -69,7 +83,20 @@ impl<'a> Session<'a> {
         };
         let watch = Watch::new(options.watch, watched)?;
         let checkpoint_every = options.checkpoint_every;
-        Ok(Self { run, _lock: lock, is_latest: false, config, model, data, position, checkpoint_every, rows, watch, events })
+        Ok(Self {
+            run,
+            _lock: lock,
+            is_latest: false,
+            config,
+            model,
+            data,
+            position,
+            checkpoint_every,
+            rows,
+            rows_written: written,
+            watch,
+            events,
+        })
     }
 
     fn training(&self) -> &run::Training {
@@ -107,6 +134,9 @@ impl<'a> Session<'a> {
         self.watch.clear();
         trained.map_err(|error| self.explain(error))?;
 
+        if !self.rows_written {
+            self.write_rows();
+        }
         let best = run::load_network(&self.run.path(run::MODEL))?;
         let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
@@ -119,7 +149,10 @@ impl<'a> Session<'a> {
         })?;
         note(format_args!("Saved as {folder}: report.html shows how it went."));
         if let Some(doubt) = self.doubt(totals) {
-            tell(format_args!("Note: {doubt}; try a lower `--lr` than {}", self.training().learning_rate));
+            tell(format_args!(
+                "Note: {doubt}; try another `--lr` than {}, mostly a lower one",
+                self.training().learning_rate
+            ));
         }
         if is_synthetic(self.data) {
             tell("This network was trained and tested on SYNTHETIC digits.");
@@ -218,7 +251,8 @@ impl<'a> Session<'a> {
     /// Saves what a resumed run goes on from.
     fn keep_last(&mut self, position: &Position, state: &State) -> Outcome {
         let (path, info) = (self.run.path(run::LAST), self.info(position.epochs));
-        run::save_network(&path, self.model, state, &info, Some(position))?;
+        let unwritten = if self.rows_written { &[][..] } else { &self.rows };
+        run::save_network(&path, self.model, state, &info, Some(position), unwritten)?;
         self.position = *position;
         if !std::mem::replace(&mut self.is_latest, true)
             && let Err(error) = self.run.point_latest()
@@ -228,25 +262,36 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Saves a complete epoch. The last checkpoint comes last: if anything before it fails, a resumed run does this
-    /// epoch again.
+    /// Saves a complete epoch. The last checkpoint says which epoch the run is in. What follows from it is written after
+    /// it: a resumed run makes it again from the checkpoint if that was not to be.
     fn keep_epoch(&mut self, row: Row, state: &State) -> Outcome {
         let best = history::best(&self.rows).is_none_or(|best| history::better(&row, best));
         self.rows.push(row);
-        let kept = || -> Outcome {
-            self.run.write_history(&self.rows)?;
-            if best {
-                let (path, info) = (self.run.path(run::MODEL), self.info(row.epoch));
-                run::save_network(&path, self.model, &state.network(), &info, None)?;
-            }
-            Ok(())
-        };
-        let kept = kept().and_then(|()| self.keep_last(&Position { epochs: row.epoch, ..Position::default() }, state));
-        if kept.is_err() {
+        self.write_rows();
+        if let Err(error) = self.keep_last(&Position { epochs: row.epoch, ..Position::default() }, state) {
             self.rows.pop();
+            return Err(error);
         }
-        kept
+        if best {
+            keep_best(&self.run, self.model, state, &self.info(row.epoch))?;
+        }
+        Ok(())
     }
+
+    /// Writes the file of all epochs' rows, or says why not. Another program may have it open. Until it is written the
+    /// last checkpoint holds the rows.
+    fn write_rows(&mut self) {
+        let written = self.run.write_history(&self.rows);
+        if let (Err(error), true) = (&written, self.rows_written) {
+            tell(format_args!("Note: {error}; it will be written at the next chance"));
+        }
+        self.rows_written = written.is_ok();
+    }
+}
+
+/// Saves the network of an epoch as the best.
+pub fn keep_best(run: &Run, model: &Model, state: &State, info: &Info) -> Result<(), RunError> {
+    run::save_network(&run.path(run::MODEL), model, &state.network(), info, None, &[])
 }
 
 impl Observer for Session<'_> {
