@@ -16,6 +16,7 @@ pub use decode::{MOST_PIXELS, Picture};
 
 use ::image::imageops::{FilterType, resize};
 use ::image::{DynamicImage, Rgb, RgbImage};
+use crate::foreign::Foreign;
 use find::Glyph;
 
 /// Rows and columns of a digit, and its pixels.
@@ -29,6 +30,9 @@ const PIXELS: usize = ROWS * COLS;
 pub enum Fault {
     #[error("expected a PNG or JPEG picture, found {found}; save the picture as PNG")]
     Format { found: String },
+
+    #[error("expected a PNG or JPEG picture, found {0}")]
+    Foreign(Foreign),
 
     #[error("expected a whole {format} picture, found a damaged one ({found}); save it again")]
     Damaged { format: &'static str, found: String },

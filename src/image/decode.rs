@@ -2,6 +2,7 @@
 //! is decoded, PNG row by row and JPEG by the decoder itself: a phone's 200 megapixels never lie in memory.
 
 use super::Fault;
+use crate::foreign;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageFormat, Rgb, RgbImage, RgbaImage, guess_format};
 use jpeg_decoder::{CodingProcess, PixelFormat};
@@ -47,7 +48,7 @@ impl Picture {
             Ok(ImageFormat::Png) => decode_png(bytes),
             Ok(ImageFormat::Jpeg) => decode_jpeg(bytes),
             Ok(other) => Err(Fault::Format { found: format!("a {} picture", format!("{other:?}").to_uppercase()) }),
-            Err(_) => Err(Fault::Format { found: kind(bytes).into() }),
+            Err(_) => Err(fault(bytes)),
         }
     }
 
@@ -77,17 +78,18 @@ pub fn is_heic(bytes: &[u8]) -> bool {
     matches!(bytes, [_, _, _, _, b'f', b't', b'y', b'p', b'h' | b'm', ..])
 }
 
-/// What a file is that is no picture of a kind which `image` knows.
-fn kind(bytes: &[u8]) -> &'static str {
-    let text = bytes.trim_ascii_start();
-    match bytes {
+/// What is wrong with a file that is no picture of a kind which `image` knows.
+fn fault(bytes: &[u8]) -> Fault {
+    let found = match bytes {
         [] => "nothing in it",
         _ if is_heic(bytes) => "a HEIC picture",
-        _ if text.starts_with(b"%PDF") => "a PDF document",
-        _ if text.starts_with(b"version https://git-lfs") => "a Git LFS pointer (`git lfs pull` fetches the file itself)",
-        _ if text.starts_with(b"<") => "a text of tags, as HTML and SVG are",
-        _ => "something else",
-    }
+        _ if bytes.starts_with(b"%PDF") => "a PDF document",
+        _ => match foreign::known(bytes) {
+            Some(file) => return Fault::Foreign(file),
+            None => "something else",
+        },
+    };
+    Fault::Format { found: found.into() }
 }
 
 /// The mean of each square of pixels, as rows come in.

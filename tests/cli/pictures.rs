@@ -157,7 +157,7 @@ fn folders_in_a_folder_are_looked_into_and_what_is_no_picture_is_passed_over() {
     assert_eq!(texts, ["3", "7", "5"], "{}", ended.stdout);
     assert!(!ended.stderr.contains("._a") && !ended.stderr.contains("notes"), "{}", ended.stderr);
     // By name they are errors, and say what they are.
-    for (name, kind) in [("IMG_1.HEIC", "HEIC"), ("page.png", "HTML")] {
+    for (name, kind) in [("IMG_1.HEIC", "HEIC"), ("page.png", "web page")] {
         harness::run(predict().arg(at(name))).expect(1, &[name, kind]);
     }
 }
