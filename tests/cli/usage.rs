@@ -40,8 +40,26 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--help", ""),
             ],
         ),
-        ("predict", &[("--json", ""), ("--picture", "[default: auto]"), ("--device", "[default: cpu]"), ("--help", "")]),
-        ("export", &[("--mean", ""), ("--std", ""), ("--onnx", ""), ("--force", ""), ("--help", "")]),
+        (
+            "predict",
+            &[
+                ("--json", ""),
+                ("--picture", "[default: auto]"),
+                ("--show", ""),
+                ("--device", "[default: cpu]"),
+                ("--help", ""),
+            ],
+        ),
+        (
+            "export",
+            &[
+                ("--mean", "[default: what the file says, else 0]"),
+                ("--std", "[default: what the file says, else 1]"),
+                ("--onnx", ""),
+                ("--force", ""),
+                ("--help", ""),
+            ],
+        ),
         ("selftest", &[("--device", "[default: gpu]"), ("--json", ""), ("--help", "")]),
         ("devices", &[("--json", ""), ("--help", "")]),
         (
