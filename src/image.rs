@@ -14,9 +14,9 @@ mod strokes;
 
 pub use decode::{MOST_PIXELS, Picture};
 
+use crate::foreign::Foreign;
 use ::image::imageops::{FilterType, resize};
 use ::image::{DynamicImage, Rgb, RgbImage};
-use crate::foreign::Foreign;
 use find::Glyph;
 
 /// Rows and columns of a digit, and its pixels.

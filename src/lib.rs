@@ -28,6 +28,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod doubt;
 pub mod engine;
 pub mod evaluation;
 pub mod foreign;

@@ -10,6 +10,7 @@ use super::network::{self, Network, PixelArguments};
 use super::picture::Palette;
 use super::{Failure, print, tell};
 use mnist_wgpu::data::{Dataset, Images};
+use mnist_wgpu::doubt::doubts;
 use mnist_wgpu::engine::Set;
 use pictures::Seen;
 use reading::{Found, Reading};
@@ -86,8 +87,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let classes = network.checkpoint.classes();
     let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape())).collect();
     let samples = reading::samples(&seen);
-    let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples, &arguments.device)? };
-    let found = reading::read(seen, &logits, classes.len());
+    let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples.clone(), &arguments.device)? };
+    let doubts = pollster::block_on(doubts(&samples, network.shape(), &logits, &classes)).map_err(|error| Failure::saying(error.to_string()))?;
+    let found = reading::read(seen, &logits, classes.len(), doubts);
 
     if let (Some(file), [Found { result: Ok(readings), .. }]) = (&arguments.show, &found[..]) {
         show::write(file, &paths[0], readings, network.shape(), &classes)?;

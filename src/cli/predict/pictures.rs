@@ -84,7 +84,9 @@ pub fn see(path: &Path, shape: [usize; 3]) -> Vec<Seen> {
         };
         match content {
             // What is no picture does not belong to a folder's pictures; it is an error where it is named itself.
-            Err(Trouble::Fault(fault @ (Fault::Format { .. } | Fault::Foreign(_)))) => tell(format_args!("{name}: passed over: {fault}")),
+            Err(Trouble::Fault(fault @ (Fault::Format { .. } | Fault::Foreign(_)))) => {
+                tell(format_args!("{name}: passed over: {fault}"))
+            }
             content => seen.push(Seen { path: name, content }),
         }
     }

@@ -1,6 +1,7 @@
 //! From what was seen to what is read: one reading for each digit, or for a picture that is taken as a whole.
 
 use super::pictures::{Content, Seen, Trouble};
+use mnist_wgpu::doubt::Doubt;
 use mnist_wgpu::evaluation::{Verdict, softmax, verdict};
 use mnist_wgpu::image::Digit;
 
@@ -14,7 +15,7 @@ pub struct Reading {
     /// Where in the picture, left, top, width and height in its pixels, and in which line; of a whole picture none.
     pub place: Option<([u32; 4], usize)>,
     /// Why the verdict should not be believed.
-    pub doubt: Option<&'static str>,
+    pub doubt: Option<String>,
 }
 
 /// A picture, and what was read.
@@ -22,9 +23,6 @@ pub struct Found {
     pub path: String,
     pub result: Result<Vec<Reading>, Trouble>,
 }
-
-/// Below this confidence a reading is in doubt.
-const SURE: f64 = 0.6;
 
 /// All samples that the network has to judge, in the order in which [`read`] takes its answers.
 pub fn samples(seen: &[Seen]) -> Vec<u8> {
@@ -41,23 +39,27 @@ pub fn samples(seen: &[Seen]) -> Vec<u8> {
     samples
 }
 
-/// What was read, by the rows of `logits`, (N, classes).
-pub fn read(seen: Vec<Seen>, logits: &[f32], classes: usize) -> Vec<Found> {
-    let mut rows = logits.chunks_exact(classes);
+/// What was read, by the rows of `logits`, (N, classes), and the doubts about each of them.
+pub fn read(seen: Vec<Seen>, logits: &[f32], classes: usize, doubts: Vec<Option<Doubt>>) -> Vec<Found> {
+    let mut rows = logits.chunks_exact(classes).zip(doubts);
     let mut next = || rows.next().unwrap_or_default();
     let found = |Seen { path, content }| Found { path, result: content.map(|content| readings(content, &mut next)) };
     seen.into_iter().map(found).collect()
 }
 
-fn readings<'a>(content: Content, next: &mut impl FnMut() -> &'a [f32]) -> Vec<Reading> {
+/// A row of logits, and the doubt about it.
+type Answer<'a> = (&'a [f32], Option<Doubt>);
+
+fn readings<'a>(content: Content, next: &mut impl FnMut() -> Answer<'a>) -> Vec<Reading> {
     let digits = match content {
         Content::Whole(sample) => return vec![Reading::new(sample, None, true, next())],
         Content::Digits(digits) => digits,
     };
     let mut readings = Vec::new();
     for digit in digits {
-        let mut of =
-            |digit: &Digit| Reading::new(digit.sample.to_vec(), Some((digit.place, digit.line)), digit.apart, next());
+        let mut of = |digit: &Digit| {
+            Reading::new(digit.sample.to_vec(), Some((digit.place, digit.line)), digit.apart, next()) //
+        };
         let whole = of(&digit);
         let halves: Vec<Reading> = digit.halves.iter().map(of).collect();
         // Two that touch: each is clear, and together they are not.
@@ -71,13 +73,11 @@ fn readings<'a>(content: Content, next: &mut impl FnMut() -> &'a [f32]) -> Vec<R
 }
 
 impl Reading {
-    fn new(sample: Vec<u8>, place: Option<([u32; 4], usize)>, apart: bool, logits: &[f32]) -> Self {
-        let verdict = verdict(logits);
-        let doubt = match (apart, verdict.confidence < SURE) {
-            (false, _) => Some("nothing stands apart as a digit does"),
-            (true, true) => Some("no reading is clear"),
-            (true, false) => None,
+    fn new(sample: Vec<u8>, place: Option<([u32; 4], usize)>, apart: bool, (logits, doubt): Answer) -> Self {
+        let doubt = match apart {
+            true => doubt.map(|doubt| doubt.to_string()),
+            false => Some("nothing stands apart as a digit does".into()),
         };
-        Self { sample, probabilities: softmax(logits), verdict, place, doubt }
+        Self { sample, probabilities: softmax(logits), verdict: verdict(logits), place, doubt }
     }
 }

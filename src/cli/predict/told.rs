@@ -40,7 +40,7 @@ fn together(readings: &[Reading], classes: &[String]) -> String {
 /// A line for each reading that is in doubt.
 pub fn doubts(path: &str, readings: &[Reading], classes: &[String]) -> Vec<String> {
     let line = |(number, reading): (usize, &Reading)| {
-        let doubt = reading.doubt?;
+        let doubt = reading.doubt.as_ref()?;
         let which = if readings.len() > 1 { format!(", digit {number} of {}", readings.len()) } else { String::new() };
         Some(format!("{path}{which}: {} is in doubt: {doubt}", classes[usize::from(reading.verdict.guess)]))
     };
@@ -120,7 +120,7 @@ struct Said<'a> {
     /// Of each class, in the order of their numbers.
     probabilities: &'a [f64],
     /// Why it should not be believed; none where it can be.
-    doubt: Option<&'static str>,
+    doubt: Option<&'a str>,
     /// In the picture's pixels; none of a whole picture.
     place: Option<Place>,
 }
@@ -156,6 +156,6 @@ fn said<'a>(Reading { verdict, probabilities, doubt, place, .. }: &'a Reading, c
     let Verdict { guess, confidence, runner_up } = *verdict;
     let (runner_up, runner_up_confidence) = runner_up.unzip();
     let place = place.map(|([left, top, width, height], line)| Place { left, top, width, height, line });
-    let (class, doubt) = (&classes[usize::from(guess)], *doubt);
+    let (class, doubt) = (&classes[usize::from(guess)], doubt.as_deref());
     Said { digit: guess, class, confidence, runner_up, runner_up_confidence, probabilities, doubt, place }
 }
