@@ -6,7 +6,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::start_log();
+    cli::start();
     match cli::Arguments::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -86,13 +86,11 @@ struct Class<'a> {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = network::load(Some(&arguments.network), &arguments.pixels)?;
-    interrupt::catch_interrupts()?;
+    interrupt::end_saying("interrupted");
     let context = device::open(&arguments.device)?;
     let found = load(arguments.data_dir.clone())?;
     let data = &found.dataset;
-    if interrupt::interrupted() {
-        return Err(Failure::Interrupted("interrupted".into()));
-    }
+    interrupt::catch_interrupts();
     note(network.line());
     let info = network.checkpoint.info.as_ref();
     if let Some(info) = info.filter(|info| info.dataset != found.name) {

@@ -20,7 +20,6 @@ mod values;
 mod version;
 mod watch;
 
-pub use log::start_log;
 pub use output::{print, print_bytes, tell};
 
 use clap::{Parser, Subcommand};
@@ -111,6 +110,14 @@ impl Arguments {
             Command::Completions(arguments) => manual::completions(&arguments),
             Command::Man(arguments) => manual::man(&arguments),
         }
+    }
+}
+
+/// What comes before everything else.
+pub fn start() {
+    log::start_log();
+    if let Err(error) = interrupt::listen() {
+        tell(format_args!("Note: cannot listen for signals, so that Ctrl-C saves nothing: {error}"));
     }
 }
 

@@ -136,12 +136,9 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
         None => Run::check(&new_folder(), false),
     }
     .map_err(advise)?;
-    interrupt::catch_interrupts()?;
+    interrupt::end_saying("interrupted; nothing was saved yet");
     let context = device::open(&arguments.device)?;
     let found = load(arguments.data_dir.clone())?;
-    if interrupt::interrupted() {
-        return Err(Failure::Interrupted("interrupted; nothing was saved yet".into()));
-    }
     let data = &found.dataset;
     let model = model_of(data, &training)?;
     check_split(data, &training)?;
@@ -191,7 +188,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     }
     let start = Start { position, rows: run.history(position.epochs, &last.history)?, written: last.history.is_empty() };
 
-    interrupt::catch_interrupts()?;
+    interrupt::end_saying("interrupted; the run is as it was");
     let context = device::open_again(&arguments.device, config.device_now())?;
     let now = Resumed { epochs: position.epochs, device: device::describe(context.as_ref()), program: program() };
     if now.device != *config.device_now() {
@@ -202,9 +199,6 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     check_best(&run, &last, &start, now.device == *config.device_now())?;
     config.resumed.push(now);
     let found = load_again(arguments.data_dir.clone(), &config.data, &classes)?;
-    if interrupt::interrupted() {
-        return Err(Failure::Interrupted("interrupted; the run is as it was".into()));
-    }
     check_split(&found.dataset, &config.training)?;
 
     let settings = settings_of(&config.training);
@@ -262,6 +256,10 @@ fn on_device<'a>(
     session: impl FnOnce() -> Result<Session<'a>, Failure>,
     state: &State,
 ) -> Result<(), Failure> {
+    let session = || {
+        interrupt::catch_interrupts();
+        session()
+    };
     match context {
         Some(context) => {
             note("Preparing the GPU: compiling kernels, uploading images.");

@@ -1,12 +1,13 @@
-//! `--tui`: a dashboard that has the whole terminal while a run lasts. Here are the terminal, the keys and the signals;
-//! `screen` draws.
+//! `--tui`: a dashboard that has the whole terminal while a run lasts. Here are the terminal and the keys; `screen`
+//! draws.
 //!
-//! The training loop tells its progress about ten times a second. The dashboard draws and listens for keys then, and
-//! needs no thread of its own. What is printed meanwhile is kept, and appears when the terminal is given back.
+//! The training loop tells its progress about ten times a second, and the dashboard draws then. Keys have a thread of
+//! their own: a device that hangs must not keep anybody from leaving. What is printed meanwhile is kept, and appears when
+//! the terminal is given back.
 
 use super::screen::{Run, Screen};
 use crate::cli::clock::clock;
-use crate::cli::interrupt::{before_exit, interrupt, interrupted};
+use crate::cli::interrupt::{From, before_exit, interrupt, interrupted};
 use crate::cli::output::{self, StdoutError, release};
 use mnist_wgpu::history::Row;
 use mnist_wgpu::train::Progress;
@@ -20,21 +21,25 @@ use ratatui_crossterm::crossterm::terminal::{
 };
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// Whether the terminal is the dashboard's.
 static UP: AtomicBool = AtomicBool::new(false);
 
+/// Held by whoever draws.
+static DRAWING: Mutex<()> = Mutex::new(());
+
 #[derive(Debug, thiserror::Error)]
 #[error("cannot draw on this terminal: {0}; leave --tui out to get plain lines")]
 pub struct DashboardError(io::Error);
 
-pub struct Dashboard {
+pub struct Dashboard(Arc<Mutex<View>>);
+
+struct View {
     terminal: Terminal<CrosstermBackend<io::Stdout>>,
     screen: Screen,
     drawn: Option<Duration>,
-    #[cfg(unix)]
-    signals: signals::Signals,
 }
 
 impl Dashboard {
@@ -43,71 +48,71 @@ impl Dashboard {
 
     /// Takes the terminal, and draws `run` as it stands before its first batch.
     pub fn new(run: Run) -> Result<Self, DashboardError> {
-        #[cfg(unix)]
-        let signals = signals::Signals::catch().map_err(DashboardError)?;
         UP.store(true, Ordering::SeqCst);
-        let terminal = take().map_err(|error| {
+        before_exit(|| drop(give_back()));
+        let failed = |error| {
             let _ = give_back();
             DashboardError(error)
-        })?;
-        before_exit(|| drop(give_back()));
+        };
+        let terminal = take().map_err(failed)?;
         output::hold();
         let screen = Screen::new(run, output::colour());
-        let mut dashboard = Self {
-            terminal,
-            screen,
-            drawn: None,
-            #[cfg(unix)]
-            signals,
-        };
-        dashboard.draw();
+        let dashboard = Self(Arc::new(Mutex::new(View { terminal, screen, drawn: None })));
+        dashboard.view().draw();
+        let view = dashboard.0.clone();
+        std::thread::Builder::new().name("keys".into()).spawn(move || listen(&view)).map_err(failed)?;
         Ok(dashboard)
     }
 
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn show(&mut self, progress: &Progress) {
-        let now = clock();
-        self.screen.progress(progress, now);
-        self.listen();
-        if self.drawn.is_none_or(|drawn| now >= drawn + Self::EVERY) {
-            self.draw();
+        let (now, mut view) = (clock(), self.view());
+        view.screen.progress(progress, now);
+        if view.drawn.is_none_or(|drawn| now >= drawn + Self::EVERY) {
+            view.draw();
         }
     }
 
     pub fn epoch(&mut self, row: &Row) {
-        self.screen.epoch(row);
-        self.draw();
+        let mut view = self.view();
+        view.screen.epoch(row);
+        view.draw();
     }
 
     /// Gives the terminal back, and writes what waited for that.
     pub fn finish(self) -> Result<(), StdoutError> {
         give_back()
     }
+}
 
+impl View {
     fn draw(&mut self) {
+        let _drawing = DRAWING.lock();
+        if !UP.load(Ordering::SeqCst) {
+            return;
+        }
         self.drawn = Some(clock());
         self.screen.stopping = interrupted();
         self.screen.messages = output::held_lines(3);
         // A terminal that has gone is no reason to stop training.
         let _ = self.terminal.draw(|frame| self.screen.draw(frame));
     }
+}
 
-    /// Acts on the keys pressed since the last time.
-    fn listen(&mut self) {
-        #[cfg(unix)]
-        if self.signals.asked_to_end() {
-            interrupt();
+/// Acts on keys until the terminal is given back.
+fn listen(view: &Mutex<View>) {
+    const LOOK_UP: Duration = Duration::from_millis(100);
+    while UP.load(Ordering::SeqCst) {
+        match event::poll(LOOK_UP).and_then(|any| if any { event::read().map(Some) } else { Ok(None) }) {
+            Ok(Some(Event::Key(key))) if stops(&key) => interrupt(From::Key, || ()),
+            Ok(Some(Event::Resize(..))) => {}
+            Ok(_) => continue,
+            Err(_) => return, // the terminal has gone
         }
-        while let Ok(true) = event::poll(Duration::ZERO) {
-            match event::read() {
-                Ok(Event::Key(key)) if stops(&key) => {
-                    interrupt();
-                    self.draw();
-                }
-                Ok(Event::Resize(..)) => self.draw(),
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
+        view.lock().unwrap_or_else(PoisonError::into_inner).draw();
     }
 }
 
@@ -140,56 +145,22 @@ fn take() -> io::Result<Terminal<CrosstermBackend<io::Stdout>>> {
     Terminal::new(CrosstermBackend::new(io::stdout()))
 }
 
-/// Gives the terminal back, if the dashboard has it.
+/// Gives the terminal back, if the dashboard has it. Waits for what is being drawn, but not for ever: that may be on
+/// this very thread, which panics, or on one that hangs.
 fn give_back() -> Result<(), StdoutError> {
     if UP.swap(false, Ordering::SeqCst) {
         let _ = disable_raw_mode();
+        let mut drawing = DRAWING.try_lock();
+        for _ in 0..20 {
+            if matches!(drawing, Err(TryLockError::WouldBlock)) {
+                std::thread::sleep(Duration::from_millis(10));
+                drawing = DRAWING.try_lock();
+            }
+        }
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
         return release();
     }
     Ok(())
-}
-
-/// Being told to end, which must not leave the terminal as the dashboard has it.
-#[cfg(unix)]
-mod signals {
-    use super::UP;
-    use signal_hook::consts::{SIGHUP, SIGTERM};
-    use signal_hook::flag;
-    use std::io;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    /// While the dashboard is up, a signal only sets a flag, and ends the program if nobody has looked at the flag when
-    /// it comes again; afterwards it does again what it does by default.
-    pub struct Signals {
-        asked: Arc<AtomicBool>,
-        by_default: Arc<AtomicBool>,
-    }
-
-    impl Signals {
-        pub fn catch() -> io::Result<Self> {
-            let signals = Self { asked: Arc::default(), by_default: Arc::default() };
-            for signal in [SIGTERM, SIGHUP] {
-                flag::register_conditional_default(signal, signals.by_default.clone())?;
-                flag::register_conditional_shutdown(signal, 130, signals.asked.clone())?;
-                flag::register(signal, signals.asked.clone())?;
-            }
-            Ok(signals)
-        }
-
-        /// Whether a signal came since the last call.
-        pub fn asked_to_end(&self) -> bool {
-            self.asked.swap(false, Ordering::SeqCst)
-        }
-    }
-
-    impl Drop for Signals {
-        fn drop(&mut self) {
-            debug_assert!(!UP.load(Ordering::SeqCst), "the terminal is given back first");
-            self.by_default.store(true, Ordering::SeqCst);
-        }
-    }
 }
 
 #[cfg(test)]
