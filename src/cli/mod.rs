@@ -5,6 +5,7 @@ mod clock;
 mod dataset;
 mod device;
 mod devices;
+mod environment;
 mod eval;
 mod export;
 mod interrupt;
@@ -115,6 +116,7 @@ impl Arguments {
 
 /// What comes before everything else.
 pub fn start() {
+    environment::prepare();
     log::start_log();
     if let Err(error) = interrupt::listen() {
         tell(format_args!("Note: cannot listen for signals, so that Ctrl-C saves nothing: {error}"));

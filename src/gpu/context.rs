@@ -112,20 +112,32 @@ impl Adapters {
         Context::open(self.0.get(index).ok_or_else(missing)?, options).await
     }
 
-    /// What was looked for, and what to install on this system, for when the list is empty.
-    pub fn none_found() -> &'static str {
-        if cfg!(target_os = "linux") {
-            "no Vulkan driver was found. Install your GPU's (Debian, Ubuntu: `apt install mesa-vulkan-drivers` for AMD, \
-             Intel and a software fallback, `nvidia-driver` for NVIDIA; Fedora: `dnf install mesa-vulkan-drivers`)"
+    /// What was looked for, which variables may hide it, and what to install on this system, for when the list is empty.
+    pub fn none_found() -> String {
+        let (what, install) = if cfg!(target_os = "linux") {
+            (
+                "no Vulkan driver was found",
+                "Install your GPU's (Debian, Ubuntu: `apt install mesa-vulkan-drivers` for AMD, Intel and a software \
+                 fallback, `nvidia-driver` for NVIDIA; Fedora: `dnf install mesa-vulkan-drivers`)",
+            )
         } else if cfg!(target_os = "macos") {
-            "no Metal device was found. Metal comes with macOS 10.13 and later on any Mac from 2012 on"
+            ("no Metal device was found", "Metal comes with macOS 10.13 and later on any Mac from 2012 on")
         } else if cfg!(target_os = "windows") {
-            "no DX12 or Vulkan device was found. Install your GPU vendor's current driver"
+            ("no DX12 or Vulkan device was found", "Install your GPU vendor's current driver")
         } else {
-            "no Vulkan driver was found. Install your GPU's Vulkan driver"
+            ("no Vulkan driver was found", "Install your GPU's Vulkan driver")
+        };
+        let set = HIDING.iter().filter_map(|name| Some(format!("{name}={}", std::env::var_os(name)?.display())));
+        match set.collect::<Vec<_>>() {
+            set if set.is_empty() => format!("{what}. {install}"),
+            set => format!("{what}, perhaps because of {}: try it without. {install}", set.join(" and ")),
         }
     }
 }
+
+/// Variables by which wgpu and Vulkan's loader look for less than there is.
+const HIDING: [&str; 5] =
+    ["WGPU_BACKEND", "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_LOADER_DRIVERS_SELECT", "VK_LOADER_DRIVERS_DISABLE"];
 
 impl Context {
     async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {

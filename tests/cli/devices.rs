@@ -61,3 +61,33 @@ fn without_any_gpu_asking_for_one_fails_and_auto_takes_the_cpu() {
     let ended = ended.expect(0, &["Device: the CPU", "no GPU found"]);
     assert_eq!(masked(ended.first_line()), TEST);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_variable_that_hides_a_gpu_is_named() {
+    let (folder, _) = folder_with_run();
+    for (name, value) in [("WGPU_BACKEND", "gl"), ("VK_DRIVER_FILES", "/no/driver.json"), ("VK_ICD_FILENAMES", "/nowhere")] {
+        let with = |arguments: &[&str]| {
+            let mut command = program(folder.path());
+            command.env_remove("VK_DRIVER_FILES").env_remove("VK_ICD_FILENAMES").env(name, value);
+            run(command.args(arguments))
+        };
+        let told = format!("no Vulkan driver was found, perhaps because of {name}={value}: try it without");
+        with(&["devices"]).expect(0, &[&told, "install"]);
+        with(&["train", "--device", "gpu"]).expect(1, &[&told, "--device cpu"]);
+        with(&["selftest"]).expect(1, &[&told]);
+    }
+    untouched(&folder);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_a_display_gets_no_error_of_a_librarys() {
+    let folder = tempdir().unwrap();
+    for value in [None, Some(""), Some("relative")] {
+        let mut command = program(folder.path());
+        value.map(|value| command.env("XDG_RUNTIME_DIR", value));
+        let ended = run(command.arg("devices")).expect(0, &[]);
+        assert!(!ended.stderr.contains("error"), "XDG_RUNTIME_DIR {value:?}: {}", ended.stderr);
+    }
+}

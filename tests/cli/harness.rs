@@ -21,10 +21,12 @@ pub fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mnist-wgpu"));
     command.current_dir(folder).stdin(Stdio::null());
     command.env("HOME", &home).env("XDG_CACHE_HOME", home.join("cache"));
+    #[cfg(unix)]
+    command.env("TMPDIR", home.join("tmp")); // nothing needs temporary files
     for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
         command.env(proxy, "http://127.0.0.1:9");
     }
-    for variable in ["MNIST_DIR", "RUST_LOG", "NO_PROXY", "no_proxy"] {
+    for variable in ["MNIST_DIR", "RUST_LOG", "NO_PROXY", "no_proxy", "XDG_RUNTIME_DIR"] {
         command.env_remove(variable);
     }
     command
@@ -153,6 +155,21 @@ pub fn with_closed_stdout(command: &mut Command) -> Ended {
     child.wait_with_output().unwrap().into()
 }
 
+/// `command`, started by the shell's `script`, which ends with `exec "$0" "$@"`.
+#[cfg(unix)]
+pub fn in_shell(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    shell.current_dir(command.get_current_dir().expect("a folder of its own"));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// A run with pipes, ended when the test is.
 #[cfg(unix)]
 pub struct Running {
@@ -164,8 +181,11 @@ pub struct Running {
 #[cfg(unix)]
 impl Running {
     pub fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = program(folder);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(program(folder).args(arguments))
+    }
+
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { child, stderr, told: String::new() }
     }
@@ -182,8 +202,7 @@ impl Running {
 
     /// What Ctrl-C sends.
     pub fn interrupt(&self) {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal("INT", self.child.id());
     }
 
     pub fn end(mut self) -> Ended {
@@ -194,6 +213,26 @@ impl Running {
         self.stderr.read_to_string(&mut self.told).unwrap();
         Ended { code: self.child.wait().unwrap().code(), stdout, stderr: std::mem::take(&mut self.told) }
     }
+}
+
+/// Sends the signal `name` to a process.
+#[cfg(unix)]
+pub fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Waits until `found` finds something.
+#[cfg(unix)]
+#[track_caller]
+pub fn wait_until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..60_000 {
+        if let Some(found) = found() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("it did not come within a minute");
 }
 
 #[cfg(unix)]

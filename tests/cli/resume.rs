@@ -49,19 +49,34 @@ fn a_run_of_one_epoch_resumed_for_two_more_is_a_run_of_three() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_interrupted_in_the_middle_of_an_epoch_goes_on_to_the_same_bits() {
+fn a_run_asked_to_end_in_the_middle_of_an_epoch_goes_on_to_the_same_bits() {
+    const STEPS: usize = 750;
+    let arguments = |out| {
+        let small = ["train", "--device", "cpu", "--val-fraction", "0.95", "--batch-size", "4", "--epochs", "1"];
+        [&small[..], &["--data-dir", data_folder().to_str().unwrap(), "--out", out]].concat()
+    };
     let folder = tempdir().unwrap();
-    run(program(folder.path()).args(short("2", "whole"))).expect(0, &[]);
-    let mut running = Running::start(folder.path(), &short("2", "parts"));
-    running.wait_for("Run: parts");
-    std::thread::sleep(std::time::Duration::from_millis(40));
-    running.interrupt();
-    running.end().expect(130, &["Stopping", "train --resume parts"]);
-    let position = load_network(&folder.path().join("parts/last.safetensors")).unwrap().position.unwrap();
-    assert!(position.epochs == 0 && (1..30).contains(&position.batches), "not in the middle: {position:?}");
-    let resumed = run(program(folder.path()).args(["train", "--resume", "parts"])).expect(0, &[]);
-    assert!(!resumed.stderr.contains("another device"), "{}", resumed.stderr);
-    assert_same_run(folder.path(), "whole", "parts");
+    run(program(folder.path()).args(arguments("whole"))).expect(0, &[]);
+    for name in ["INT", "TERM", "HUP"] {
+        let mut command = program(folder.path());
+        command.args(arguments(name)).args(["--checkpoint-every", "5"]);
+        // Whoever runs the tests may ignore SIGHUP, which is inherited, and which only GNU's env can undo.
+        let undo =
+            "env --default-signal=HUP true 2>/dev/null && exec env --default-signal=HUP \"$0\" \"$@\"; exec \"$0\" \"$@\"";
+        let mut running = Running::spawn(&mut in_shell(undo, &command));
+        running.wait_for("Run: ");
+        let last = folder.path().join(name).join("last.safetensors");
+        wait_until(|| last.exists().then_some(()));
+        signal(name, running.child.id());
+        let asked = std::time::Instant::now();
+        running.end().expect(130, &["Stopping", "interrupted in epoch 1", &format!("train --resume {name}")]);
+        assert!(asked.elapsed().as_secs_f64() < 2.0, "{name}: it took {:?}", asked.elapsed());
+        let position = load_network(&last).unwrap().position.unwrap();
+        assert!(position.epochs == 0 && (1..STEPS).contains(&position.batches), "not in the middle: {position:?}");
+        let resumed = run(program(folder.path()).args(["train", "--resume", name])).expect(0, &[]);
+        assert!(!resumed.stderr.contains("another device"), "{}", resumed.stderr);
+        assert_same_run(folder.path(), "whole", name);
+    }
 }
 
 #[cfg(unix)]

@@ -78,12 +78,6 @@ enum Unmeasured {
     #[error("there is nothing to trace: dispatches can only be timed on a GPU that has timestamps")]
     NoTimestamps,
 
-    #[error(
-        "{}: expected a temporary folder for the driver's cache, found: {source}; set TMPDIR (Windows: TEMP) to another folder",
-        folder.display()
-    )]
-    Cache { folder: PathBuf, source: std::io::Error },
-
     #[error("the measurement of device {device} at batch size {batch_size} could not be {problem}")]
     Process { device: String, batch_size: u32, problem: String },
 }
@@ -165,11 +159,8 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     if arguments.kernels || arguments.trace.is_some() {
         command.arg("--kernels");
     }
-    // The first step is to be a cold one: as on a machine that has never run this, with caches that are there, but
-    // empty.
-    let unusable = |source| Unmeasured::Cache { folder: std::env::temp_dir(), source };
-    let cache = tempfile::tempdir().map_err(unusable)?;
-    command.env("MESA_SHADER_CACHE_DIR", cache.path()).env("__GL_SHADER_DISK_CACHE_PATH", cache.path());
+    // The first step is to be a cold one, as on a machine that has never run this.
+    command.env("MESA_SHADER_CACHE_DISABLE", "true").env("__GL_SHADER_DISK_CACHE", "0");
     let failed = |problem: String| Unmeasured::Process { device: device.into(), batch_size, problem };
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let output = child.and_then(|child| child.wait_with_output()).map_err(|e| failed(format!("started: {e}")))?;
