@@ -8,7 +8,7 @@ mod told;
 use super::device::{self, DeviceArguments};
 use super::network::{self, Network, PixelArguments};
 use super::picture::Palette;
-use super::{Failure, print, tell};
+use super::{Failure, print, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::doubt::doubts;
 use mnist_wgpu::engine::Set;
@@ -37,7 +37,7 @@ pub struct Arguments {
     /// PNG or JPEG pictures, folders of them, or - for stdin; before them, if it is not to be the built-in network, a
     /// run's folder or a safetensors file. All digits of a picture are read, line by line; digits that touch may be read
     /// as one
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required = true, value_name = "IMAGE", value_parser = values::path())]
     paths: Vec<PathBuf>,
 
     /// Print what was found for programs
@@ -49,7 +49,7 @@ pub struct Arguments {
     picture: When,
 
     /// Write the picture with what was found in it, and what the network saw and said (of one picture)
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = values::path())]
     show: Option<PathBuf>,
 
     #[command(flatten)]

@@ -251,6 +251,7 @@ fn a_tilde_that_no_shell_expanded_is_told_and_nothing_made() {
         &["eval", "~/mnist"],
         &["export", "~/mnist", "--onnx", "x.onnx"],
         &["export", "builtin", "--onnx=~/mnist"],
+        &["predict", "~/mnist"],
     ] {
         let told = parts("mnist");
         let ended = run(program(at.path()).args(arguments)).expect(2, &[&told[0], &told[1]]);

@@ -136,6 +136,16 @@ fn a_normalisation_is_said_by_options_or_by_the_file_and_assumed_aloud() {
     let plain = eval(at.path(), &["says.safetensors", "--mean", "0", "--std", "1"]).expect(0, &[]);
     assert_eq!(loss(&plain), loss(&assumed));
 
+    // `predict` of a digit that the network knows only so.
+    let digit = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits/8-brush.png");
+    let predict = |arguments: &[&str]| {
+        let ended = run(program(at.path()).args(["predict", "--json"]).args(arguments).arg(digit)).expect(0, &[]);
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()[0]["confidence"].as_f64().unwrap()
+    };
+    let known = predict(&["builtin"]);
+    let normalised = predict(&[&options[..], &["silent.safetensors"]].concat());
+    assert!((normalised - known).abs() < 1e-6 && (predict(&["silent.safetensors"]) - known).abs() > 1e-6);
+
     // What is exported takes pixels / 255.
     let exported = |arguments: &[&str]| {
         let output = program(at.path()).args(["export", "--onnx", "-"]).args(arguments).output().unwrap();

@@ -46,6 +46,8 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--json", ""),
                 ("--picture", "[default: auto]"),
                 ("--show", ""),
+                ("--mean", "[default: what the file says, else 0]"),
+                ("--std", "[default: what the file says, else 1]"),
                 ("--device", "[default: cpu]"),
                 ("--help", ""),
             ],
