@@ -88,7 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape())).collect();
     let samples = reading::samples(&seen);
     let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples.clone(), &arguments.device)? };
-    let doubts = pollster::block_on(doubts(&samples, network.shape(), &logits, &classes)).map_err(|error| Failure::saying(error.to_string()))?;
+    let doubts = pollster::block_on(doubts(&samples, network.shape(), &logits, &classes))
+        .map_err(|error| Failure::saying(error.to_string()))?;
     let found = reading::read(seen, &logits, classes.len(), doubts);
 
     if let (Some(file), [Found { result: Ok(readings), .. }]) = (&arguments.show, &found[..]) {
