@@ -1,5 +1,5 @@
 //! One picture of what `predict` was given, what the network saw of it and what it said:
-//! `mnist-wgpu predict --json assets/digits | cargo run --release --example predicted_sheet -- assets/digits.png`.
+//! `mnist-wgpu predict --json scenes | cargo run --release --example predicted_sheet -- assets/scenes.png`.
 
 use image::imageops::{FilterType, overlay, resize};
 use image::{DynamicImage, GrayImage, Rgb, RgbImage};
