@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a signal came.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(unix), allow(dead_code))] // elsewhere no program sends any
 pub enum From {
     /// Somebody pressed Ctrl-C, or q on the dashboard.
     Key,
@@ -127,8 +128,8 @@ pub fn listen() -> io::Result<()> {
 pub fn listen() -> io::Result<()> {
     /// How Windows ends a program by Ctrl-C.
     const STATUS_CONTROL_C_EXIT: u32 = 0xC000_013A;
-    let by_default = || std::process::exit(STATUS_CONTROL_C_EXIT as i32);
-    ctrlc::set_handler(move || interrupt(From::Key, by_default)).map_err(io::Error::other)
+    let end = || interrupt(From::Key, || std::process::exit(STATUS_CONTROL_C_EXIT as i32));
+    ctrlc::set_handler(end).map_err(io::Error::other)
 }
 
 #[cfg(unix)]

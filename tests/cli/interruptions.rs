@@ -143,7 +143,7 @@ fn only_the_folder_of_the_run_need_be_writable() {
 fn a_run_under_nohup_goes_on_when_the_terminal_is_closed() {
     let folder = tempdir().unwrap();
     let mut command = program(folder.path());
-    command.args(SHORT).args(["--epochs", "3", "--checkpoint-every", "1", "--out", "run", "--data-dir"]).arg(data_folder());
+    command.args(SHORT).args(["--epochs", "3", "--out", "run", "--data-dir"]).arg(data_folder());
     let mut running = Running::spawn(&mut in_shell("trap '' HUP; exec \"$0\" \"$@\"", &command));
     running.wait_for("Run: ");
     signal("HUP", running.child.id());
@@ -250,7 +250,7 @@ mod dashboard {
         let folder = tempdir().unwrap();
         let mut command = slow_steps(folder.path());
         command.arg("--tui").env("TERM", "xterm");
-        let inner = "stty cols 100 rows 30; sh -c 'echo $$ >process; exec \"$0\" \"$@\"' \"$0\" \"$@\"; echo; echo ended $?; stty -a";
+        let inner = "stty cols 100 rows 30; sh -c 'echo $$ >process; exec \"$0\" \"$@\"' \"$0\" \"$@\"; code=$?; echo; echo ended $code; stty -a";
         let words: Vec<_> = command.get_args().map(|word| format!("'{}'", word.to_str().unwrap())).collect();
         std::fs::write(folder.path().join("inner"), inner).unwrap();
         let inner = format!("sh -c \"$(cat inner)\" {} {}", env!("CARGO_BIN_EXE_mnist-wgpu"), words.join(" "));
