@@ -75,7 +75,10 @@ pub async fn doubts(
     classes: &[String],
 ) -> Result<Vec<Option<Doubt>>, DoubtError> {
     let (len, outputs) = (shape.iter().product::<usize>().max(1), classes.len().max(1));
-    if samples.len() % len != 0 || logits.len() % outputs != 0 || samples.len() / len != logits.len() / outputs {
+    if !samples.len().is_multiple_of(len)
+        || !logits.len().is_multiple_of(outputs)
+        || samples.len() / len != logits.len() / outputs
+    {
         return Err(DoubtError::Count { samples: samples.len(), logits: logits.len(), shape, classes: classes.len() });
     }
     let rows = logits.chunks_exact(outputs);
