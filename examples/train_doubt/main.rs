@@ -1,5 +1,6 @@
 //! Trains the small network by which `doubt` tells digits from other things: eleven classes, the ten digits and "none".
-//! `cargo run --release --example train_doubt -- assets/doubt.safetensors`, with MNIST where the program finds it.
+//! `cargo run --release --example train_doubt -- assets/doubt.safetensors`, with MNIST where the program finds it. A file
+//! that is there already is only measured.
 //!
 //! It learns from MNIST's training images, from synthetic digits (so that "drawn by a program" does not come to mean
 //! "no digit") and from drawings of other things. The validation images are those of the built-in network: neither has
@@ -9,6 +10,7 @@ mod outliers;
 
 use mnist_wgpu::checkpoint::{self, Checkpoint, Info};
 use mnist_wgpu::data::{self, Dataset, Images, Split, split, synthetic};
+use mnist_wgpu::doubt::CONFIDENT;
 use mnist_wgpu::engine::{CpuEngine, Engine, Set, Settings};
 use mnist_wgpu::evaluation::{judge, softmax, verdict};
 use mnist_wgpu::model::Model;
@@ -30,8 +32,6 @@ const OUTLIERS: usize = 120_000;
 const SCHEDULE: [(u32, f32); 3] = [(7, 0.02), (10, 0.005), (12, 0.001)];
 /// Share of the validation images that may be doubted.
 const DOUBTED: f64 = 0.015;
-/// Less confidence of the main network than this is doubt by itself, as in `doubt`.
-const CONFIDENT: f64 = 0.6;
 const BATCH_SIZE: usize = 64;
 
 fn main() -> Result<()> {
@@ -46,21 +46,13 @@ fn main() -> Result<()> {
     let Info { seed, val_fraction, .. } = *main.info.as_ref().ok_or("the built-in network does not tell its split")?;
     let parts = split(mnist.train.len(), val_fraction, seed);
 
-    let began = Instant::now();
-    let doubt = train(&mnist, &parts)?;
-    println!("drawn and trained in {:.0?}", began.elapsed());
-    let info = Info {
-        input: mnist.shape,
-        layers: doubt.model.layers().to_vec(),
-        classes: classes(),
-        normalisation: checkpoint::NORMALISATION.into(),
-        dataset: "mnist and drawings".into(),
-        epoch: SCHEDULE[SCHEDULE.len() - 1].0,
-        seed: SEED,
-        val_fraction,
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
-    std::fs::write(path, checkpoint::write(&doubt.model, &doubt.state, &info, None, &[])?)?;
+    if !std::fs::exists(&path)? {
+        let began = Instant::now();
+        let file = train(&mnist, &parts, val_fraction)?;
+        println!("drawn and trained in {:.0?}", began.elapsed());
+        std::fs::write(&path, file)?;
+    }
+    let doubt = checkpoint::read(&std::fs::read(&path)?)?;
 
     // What the second network gives to the first one's guess, and 0 where the first is unsure itself.
     let trust = |images: Images| -> Result<Vec<f64>> {
@@ -104,7 +96,8 @@ fn others(mnist: &Dataset, parts: &Split, count: usize, seed: u64) -> Images {
     Images { pixels: outliers::draw(&mnist.train, &parts.train, count, seed), labels: vec![10; count] }
 }
 
-fn train(mnist: &Dataset, parts: &Split) -> Result<Checkpoint> {
+/// The file of the network, trained.
+fn train(mnist: &Dataset, parts: &Split, val_fraction: f64) -> Result<Vec<u8>> {
     // Those to validate with lie at the end.
     let (val, val_others) = (chosen(&mnist.train, &parts.val), others(mnist, parts, 5_000, SEED + 2));
     let varied = outliers::vary(&mnist.train, &parts.train, VARIED, SEED + 3);
@@ -135,8 +128,19 @@ fn train(mnist: &Dataset, parts: &Split) -> Result<Checkpoint> {
         pollster::block_on(train::fit(&mut engine, &parts, &options, &position, &clock, &mut Print))?;
         position.epochs = epochs;
     }
+    let info = Info {
+        input: mnist.shape,
+        layers: model.layers().to_vec(),
+        classes: classes(),
+        normalisation: checkpoint::NORMALISATION.into(),
+        dataset: "mnist and drawings".into(),
+        epoch: position.epochs,
+        seed: SEED,
+        val_fraction,
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
     let state = pollster::block_on(engine.state())?.network();
-    Ok(Checkpoint { model, state, info: None, position: None })
+    Ok(checkpoint::write(&model, &state, &info, None, &[])?)
 }
 
 /// Prints a line for each epoch.
