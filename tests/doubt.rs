@@ -195,7 +195,8 @@ fn textures() -> impl Iterator<Item = (String, GrayImage)> {
         (mixed ^ mixed >> 15).wrapping_mul(0x27d4_eb2f) >> 24
     };
     let line = |on: bool| if on { 60 } else { 220 };
-    let kinds: [(&str, Box<dyn Fn(u32, u32) -> u32>); 6] = [
+    type Pixel = Box<dyn Fn(u32, u32) -> u32>;
+    let kinds: [(&str, Pixel); 6] = [
         ("noise", Box::new(noise)),
         ("coarse noise", Box::new(move |x, y| noise(x / 7, y / 7))),
         ("bricks", Box::new(move |x, y| line(y % 14 < 3 || (x + y / 14 % 2 * 12) % 24 < 3))),
