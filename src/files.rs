@@ -3,6 +3,14 @@
 use std::io::{Error, ErrorKind, Result, Write};
 use std::path::Path;
 
+/// Begins the name of a file that is being written.
+const UNFINISHED: &str = ".mnist-wgpu-";
+
+/// Whether `path` is a file that is being written, or that a process was killed over.
+pub fn is_unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
+}
+
 /// Writes `bytes` to `path`.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     written_beside(path, bytes)?.persist(path).map_err(|error| error.error)?;
@@ -56,5 +64,5 @@ fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
-    builder.prefix(".mnist-wgpu-").tempfile_in(folder)
+    builder.prefix(UNFINISHED).tempfile_in(folder)
 }

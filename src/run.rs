@@ -226,7 +226,8 @@ impl Run {
         Ok(lock)
     }
 
-    /// Takes the run for this process, until the lock is dropped or the process ends, however it ends.
+    /// Takes the run for this process, until the lock is dropped or the process ends, however it ends. Removes what one
+    /// that was killed left unfinished.
     pub fn lock(&self) -> Result<Lock, RunError> {
         let in_use = || RunError::InUse { folder: self.folder.clone() };
         let failed = |source| RunError::Write { path: self.folder.clone(), source };
@@ -235,8 +236,9 @@ impl Run {
             let file = std::fs::File::open(&self.folder).map_err(failed)?;
             match file.try_lock() {
                 Err(std::fs::TryLockError::WouldBlock) => Err(in_use()),
+                Ok(()) => Ok(self.tidied(Lock { _file: file })),
                 // A file system without locks is no reason not to train.
-                Ok(()) | Err(std::fs::TryLockError::Error(_)) => Ok(Lock { _file: file }),
+                Err(std::fs::TryLockError::Error(_)) => Ok(Lock { _file: file }),
             }
         }
         // Windows locks no folders: a file that nobody else can open, and that goes with its holder.
@@ -249,24 +251,33 @@ impl Run {
             options.create(true).write(true).share_mode(0).custom_flags(DELETE_ON_CLOSE);
             match options.open(self.path(".lock")) {
                 Err(error) if error.raw_os_error() == Some(SHARING_VIOLATION) => Err(in_use()),
-                file => file.map(|file| Lock { _file: file }).map_err(failed),
+                file => file.map(|file| self.tidied(Lock { _file: file })).map_err(failed),
             }
         }
+    }
+
+    /// Without files that nobody goes on writing: whoever could has not got the `lock`.
+    fn tidied(&self, lock: Lock) -> Lock {
+        let unfinished = self.entries().filter(|path| files::is_unfinished(path));
+        unfinished.for_each(|path| drop(std::fs::remove_file(path))); // it is only in the way
+        lock
+    }
+
+    fn entries(&self) -> impl Iterator<Item = PathBuf> {
+        std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path())
     }
 
     /// Whether there is anything in the folder that a run does not leave there.
     fn has_others(&self) -> bool {
         let ours = self.leftovers();
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).any(|path| !ours.contains(&path))
+        self.entries().any(|path| !ours.contains(&path))
     }
 
     /// What a run may have left in the folder.
     fn leftovers(&self) -> Vec<PathBuf> {
         let mut paths: Vec<_> =
             [LAST, MODEL, METRICS, CONFIG].iter().chain(&report::FILES).map(|name| self.path(name)).collect();
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        paths.extend(entries.map(|entry| entry.path()).filter(|path| tensorboard::is_event_file(path)));
+        paths.extend(self.entries().filter(|path| tensorboard::is_event_file(path) || files::is_unfinished(path)));
         paths
     }
 

@@ -120,8 +120,8 @@ pub struct PixelArguments {
     std: Vec<f64>,
 }
 
-/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or a file that
-/// stands for a link to such a folder. Without an argument the built-in network.
+/// Loads what `argument` names: `builtin`, a safetensors file, a folder that holds `model.safetensors`, or in its place
+/// `last.safetensors`, or a file that stands for a link to such a folder. Without an argument the built-in network.
 ///
 /// # Errors
 ///
@@ -159,14 +159,13 @@ fn file(path: &Path) -> Result<PathBuf, Failure> {
             link.display()
         )));
     }
-    let file = target.join(run::MODEL);
-    match (target.is_dir(), file.is_file()) {
-        (false, _) => Ok(path.into()),
-        (true, true) => Ok(file),
-        (true, false) => Err(Failure::saying(format!(
-            "expected {} in the folder {}; name a run's folder or a file",
-            run::MODEL,
-            path.display()
-        ))),
+    if !target.is_dir() {
+        return Ok(path.into());
     }
+    // A run that was interrupted before the end of its first epoch has no best network yet.
+    let files = [run::MODEL, run::LAST].map(|name| target.join(name));
+    files.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+        let path = path.display();
+        Failure::saying(format!("expected {} in the folder {path}; name a run's folder or a file", run::MODEL))
+    })
 }

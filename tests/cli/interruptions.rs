@@ -211,6 +211,8 @@ fn ctrl_c_in_the_middle_of_the_first_epoch_saves_it() {
     let position = load_network(&folder.path().join("run/last.safetensors")).unwrap().position.unwrap();
     assert_eq!(position.epochs, 0);
     assert!(position.batches < 1856, "{position:?}");
+    // It is the only network of the run, and of what may be the latest.
+    run(program(folder.path()).args(["export", "run", "--onnx", "digits.onnx"])).expect(0, &["run/last.safetensors"]);
 }
 
 #[cfg(unix)]
@@ -297,10 +299,14 @@ mod dashboard {
 
     #[test]
     fn a_second_signal_gives_the_terminal_back() {
-        assert_left_at_once(on_a_terminal(|_, wait_for, process| {
-            signal("TERM", process);
-            wait_for("Stopping");
-            signal("INT", process);
-        }));
+        // A second SIGTERM is another wish only where it does not come with the first.
+        for (second, later) in [("INT", 0), ("TERM", 1200)] {
+            assert_left_at_once(on_a_terminal(|_, wait_for, process| {
+                signal("TERM", process);
+                wait_for("Stopping");
+                std::thread::sleep(std::time::Duration::from_millis(later));
+                signal(second, process);
+            }));
+        }
     }
 }

@@ -138,10 +138,21 @@ fn what_cannot_be_resumed_is_named() {
 #[test]
 fn a_run_whose_best_network_is_gone_is_told_before_it_trains() {
     let folder = tempdir().unwrap();
-    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
-    fs::remove_file(folder.path().join("run/model.safetensors")).unwrap();
-    let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2"]));
-    assert_eq!(ended.expect(1, &["run/model.safetensors"]).stdout, "");
+    let at = |name: &str| folder.path().join("run").join(name);
+    run(program(folder.path()).args(short("2", "run"))).expect(0, &[]);
+    // By its figures the first epoch was the best: no file has its network. (That of the last is in last.safetensors.)
+    let figures = fs::read_to_string(at("metrics.csv")).unwrap();
+    let mut lines: Vec<Vec<&str>> = figures.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines[0][4], "val_accuracy");
+    lines[1][4] = "1.0";
+    fs::write(at("metrics.csv"), lines.iter().map(|line| line.join(",") + "\n").collect::<String>()).unwrap();
+    for there in [true, false] {
+        if !there {
+            fs::remove_file(at("model.safetensors")).unwrap();
+        }
+        let ended = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "3"]));
+        assert_eq!(ended.expect(1, &["run/model.safetensors"]).stdout, "");
+    }
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn latest_is_a_run_with_a_network_and_a_dead_one_can_be_begun_again() {
     let train = |out: &str, more: &[&str]| run(program(folder.path()).args(short("1", out)).args(more));
     train("runs/good", &[]).expect(0, &[]);
     train("runs/dead", &["--lr", "1e30"]).expect(1, &["--lr"]);
+    train("runs/half", &["--lr", "10", "--checkpoint-every", "1"]).expect(1, &["--lr"]);
     let resolved = |path: &str| mnist_wgpu::run::resolve(&folder.path().join(path)).canonicalize().unwrap();
     assert_eq!(resolved("runs/latest"), resolved("runs/good"));
     assert_eq!(files(&folder.path().join("runs/dead")), ["config.toml"]);
@@ -134,6 +135,23 @@ fn latest_is_a_run_with_a_network_and_a_dead_one_can_be_begun_again() {
     train("runs/other", &["--lr", "1e30"]).expect(1, &[]);
     fs::write(folder.path().join("runs/other/notes.txt"), "mine").unwrap();
     train("runs/other", &[]).expect(1, &["not empty"]);
+}
+
+#[test]
+fn what_a_killed_process_left_unfinished_is_in_nobodys_way() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let unfinished = ".mnist-wgpu-killed";
+    // Killed over its very first file; over that of the first network; in a later epoch.
+    fs::create_dir(at("run")).unwrap();
+    fs::write(at("run").join(unfinished), "half").unwrap();
+    run(program(folder.path()).args(short("1", "run")).args(["--lr", "1e30"])).expect(1, &["nothing was saved"]);
+    assert_eq!(files(&at("run")), ["config.toml"]);
+    fs::write(at("run").join(unfinished), "half").unwrap();
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    fs::write(at("run").join(unfinished), "half").unwrap();
+    run(program(folder.path()).args(["train", "--resume", "run"])).expect(0, &[]);
+    assert!(!at("run").join(unfinished).exists(), "it is left for ever");
 }
 
 #[test]

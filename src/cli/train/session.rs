@@ -254,12 +254,17 @@ impl<'a> Session<'a> {
         let unwritten = if self.rows_written { &[][..] } else { &self.rows };
         run::save_network(&path, self.model, state, &info, Some(position), unwritten)?;
         self.position = *position;
+        Ok(())
+    }
+
+    /// Points `runs/latest` at this run. That is done when an epoch is complete, or somebody wants to end the run: what
+    /// is saved in between may be on its way to nowhere.
+    fn be_latest(&mut self) {
         if !std::mem::replace(&mut self.is_latest, true)
             && let Err(error) = self.run.point_latest()
         {
             tell(format_args!("Note: {error}")); // a convenience, not worth a run
         }
-        Ok(())
     }
 
     /// Saves a complete epoch. The last checkpoint says which epoch the run is in. What follows from it is written after
@@ -275,6 +280,7 @@ impl<'a> Session<'a> {
         if best {
             keep_best(&self.run, self.model, state, &self.info(row.epoch))?;
         }
+        self.be_latest();
         Ok(())
     }
 
@@ -324,7 +330,11 @@ impl Observer for Session<'_> {
     }
 
     fn checkpoint(&mut self, position: &Position, state: &State) -> Outcome {
-        self.keep_last(position, state)
+        self.keep_last(position, state)?;
+        if self.stop() {
+            self.be_latest();
+        }
+        Ok(())
     }
 
     fn stop(&self) -> bool {
