@@ -197,7 +197,7 @@ impl Run {
             (_, true) if foreign && force => return Err(RunError::Foreign { folder: folder.into() }),
             (true, _) => {}
             (false, true) if kept && !foreign => return Err(RunError::Exists { folder: folder.into() }),
-            (false, _) if run.has_others() => return Err(RunError::NotEmpty { folder: folder.into() }),
+            (false, _) if foreign || kept || run.has_others() => return Err(RunError::NotEmpty { folder: folder.into() }),
             (false, _) => {}
         }
         let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));

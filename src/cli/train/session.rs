@@ -59,6 +59,8 @@ pub struct Session<'a> {
     /// See [`Start`].
     rows: Vec<Row>,
     rows_written: bool,
+    /// Whether the user knows that the file does not have them.
+    told_of_rows: bool,
     watch: Watch,
     events: Option<EventWriter>,
 }
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
             checkpoint_every,
             rows,
             rows_written: written,
+            told_of_rows: false,
             watch,
             events,
         })
@@ -288,10 +291,10 @@ impl<'a> Session<'a> {
     /// last checkpoint holds the rows.
     fn write_rows(&mut self) {
         let written = self.run.write_history(&self.rows);
-        if let (Err(error), true) = (&written, self.rows_written) {
+        self.rows_written = written.is_ok();
+        if let (Err(error), false) = (&written, std::mem::replace(&mut self.told_of_rows, written.is_err())) {
             tell(format_args!("Note: {error}; it will be written at the next chance"));
         }
-        self.rows_written = written.is_ok();
     }
 }
 
