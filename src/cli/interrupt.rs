@@ -16,8 +16,8 @@ enum Next {
     Say(&'static str),
     /// Ask it to stop.
     Stop,
-    /// End it. It was asked to stop at that time.
-    End(Instant),
+    /// End it. It was asked to stop at that time, and so.
+    End(Instant, From),
 }
 
 fn next() -> MutexGuard<'static, Next> {
@@ -35,7 +35,7 @@ pub enum From {
     /// Somebody pressed Ctrl-C, or q on the dashboard.
     Key,
     /// Another program sent it. Some send it twice: `timeout` to the process and to its group, a shell and the system
-    /// when a terminal is closed. What comes within [`Self::TWICE`] of the first is the same wish.
+    /// when a terminal is closed. What follows within [`Self::TWICE`] is the same wish.
     Program,
 }
 
@@ -60,7 +60,7 @@ pub fn before_exit(give_back: fn()) {
 
 /// Whether the program has been asked to stop.
 pub fn interrupted() -> bool {
-    matches!(*next(), Next::End(_))
+    matches!(*next(), Next::End(..))
 }
 
 /// What a signal does. `by_default` ends the program as if nobody listened.
@@ -73,12 +73,12 @@ pub fn interrupt(from: From, by_default: impl FnOnce()) {
             exit();
         }
         Next::Stop => {
-            *next = Next::End(Instant::now());
+            *next = Next::End(Instant::now(), from);
             drop(next);
             tell("Stopping. Ctrl-C again stops at once.");
         }
-        Next::End(asked) if from == From::Program && asked.elapsed() < From::TWICE => {}
-        Next::End(_) => {
+        Next::End(asked, From::Program) if from == From::Program && asked.elapsed() < From::TWICE => {}
+        Next::End(..) => {
             drop(next);
             let (done, wait) = mpsc::channel();
             std::thread::spawn(move || {
