@@ -41,6 +41,7 @@ pub mod normalisation;
 pub mod onnx;
 pub mod ops;
 pub mod parity;
+pub mod reading;
 pub mod state;
 pub mod train;
 

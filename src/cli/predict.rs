@@ -1,7 +1,6 @@
 //! `predict`: what a picture shows.
 
 mod pictures;
-mod reading;
 mod show;
 mod told;
 
@@ -12,8 +11,8 @@ use super::{Failure, print, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::doubt::doubts;
 use mnist_wgpu::engine::Set;
-use pictures::Seen;
-use reading::{Found, Reading};
+use mnist_wgpu::reading::{Content, Reading};
+use pictures::{Seen, Trouble};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
@@ -66,6 +65,12 @@ enum When {
     Never,
 }
 
+/// A picture, and what was read in it.
+struct Found {
+    path: String,
+    result: Result<Vec<Reading>, Trouble>,
+}
+
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (model, paths) = match arguments.paths.split_first() {
         Some((first, rest)) if !pictures::is_picture(first) => (Some(first.as_path()), rest),
@@ -86,11 +91,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let classes = network.checkpoint.classes();
     let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape())).collect();
-    let samples = reading::samples(&seen);
+    let samples: Vec<u8> = seen.iter().flat_map(|seen| &seen.content).flat_map(Content::samples).collect();
     let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples.clone(), &arguments.device)? };
     let doubts = pollster::block_on(doubts(&samples, network.shape(), &logits, &classes))
         .map_err(|error| Failure::saying(error.to_string()))?;
-    let found = reading::read(seen, &logits, classes.len(), doubts);
+    let mut answers = logits.chunks_exact(classes.len()).zip(doubts);
+    let found = seen
+        .into_iter()
+        .map(|Seen { path, content }| Found { path, result: content.map(|content| content.readings(&mut answers)) });
+    let found: Vec<Found> = found.collect();
 
     if let (Some(file), [Found { result: Ok(readings), .. }]) = (&arguments.show, &found[..]) {
         show::write(file, &paths[0], readings, network.shape(), &classes)?;

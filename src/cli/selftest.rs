@@ -141,7 +141,7 @@ fn examine(context: Context, quiet: bool) -> Result<DeviceReport, Failure> {
     let mut reports = Vec::new();
     for check in checks() {
         let check_start = Instant::now();
-        let outcome = check.run(&gpu);
+        let outcome = pollster::block_on(check.run(&gpu));
         let report = report(check, &outcome, check_start.elapsed().as_secs_f64());
         if !quiet {
             print(&line(&report))?;

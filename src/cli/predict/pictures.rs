@@ -1,7 +1,8 @@
 //! The pictures that were named: files, folders of them, and stdin.
 
 use super::super::tell;
-use mnist_wgpu::image::{self, Digit, Fault, Picture};
+use mnist_wgpu::image::{self, Fault, Picture};
+use mnist_wgpu::reading::Content;
 use mnist_wgpu::run;
 use std::ffi::OsStr;
 use std::fs;
@@ -23,13 +24,6 @@ const OTHERS: [&str; 10] = ["heic", "heif", "avif", "webp", "gif", "bmp", "tif",
 pub struct Seen {
     pub path: String,
     pub content: Result<Content, Trouble>,
-}
-
-pub enum Content {
-    /// For networks that take digits of 28x28 pixels.
-    Digits(Vec<Digit>),
-    /// For all others: the whole picture, (C, H, W).
-    Whole(Vec<u8>),
 }
 
 /// Why there is nothing to judge.
@@ -121,11 +115,7 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 fn content(path: &Path, shape: [usize; 3]) -> Result<Content, Trouble> {
-    let picture = open(path)?;
-    Ok(match shape {
-        [1, 28, 28] => Content::Digits(image::digits(&picture)?),
-        _ => Content::Whole(image::whole(&picture, shape)),
-    })
+    Ok(Content::of(&open(path)?, shape)?)
 }
 
 /// Reads and decodes one picture.

@@ -2,7 +2,7 @@
 
 use super::super::Failure;
 use super::pictures;
-use super::reading::Reading;
+use mnist_wgpu::reading::Reading;
 use mnist_wgpu::report::seen::{self, Read};
 use mnist_wgpu::{files, report};
 use std::path::Path;
