@@ -80,9 +80,10 @@ impl Affine for Faulty {
 
 /// What a check of such an op finds, on every adapter.
 fn failures(wrong: Wrong) -> Vec<Failure> {
-    let check = Check::new("linear", "9 x 65 -> 9", move |gpus| affine::check(gpus, 9, &Faulty(wrong)));
+    let check = Check::new("linear", "9 x 65 -> 9", async move |gpus: &[Gpu]| affine::check(gpus, 9, &Faulty(wrong)).await);
     let gpus = common::contexts(&common::BOTH[1..]).into_iter().map(Gpu::new);
-    gpus.map(|gpu| check.run(&gpu).failure.unwrap_or_else(|| panic!("{gpu}: {wrong:?} went unseen"))).collect()
+    gpus.map(|gpu| pollster::block_on(check.run(&gpu)).failure.unwrap_or_else(|| panic!("{gpu}: {wrong:?} went unseen")))
+        .collect()
 }
 
 #[test]
@@ -113,9 +114,9 @@ fn a_wrong_gradient_is_found_and_the_kernel_that_wrote_it_named() {
 
 #[test]
 fn a_right_kernel_passes_and_tells_how_near_each_result_came() {
-    let check = Check::new("linear", "9 x 65 -> 9", |gpus| affine::check(gpus, 9, &OP));
+    let check = Check::new("linear", "9 x 65 -> 9", async |gpus: &[Gpu]| affine::check(gpus, 9, &OP).await);
     for gpu in common::contexts(&common::BOTH[1..]).into_iter().map(Gpu::new) {
-        let outcome = check.run(&gpu);
+        let outcome = pollster::block_on(check.run(&gpu));
         assert!(outcome.failure.is_none());
         assert_eq!(outcome.compared.iter().map(|c| c.what.as_str()).collect::<Vec<_>>(), ["y", "d_x", "d_weight", "d_bias"]);
         assert!(outcome.compared.iter().all(|c| 0.0 < c.share && c.share <= 1.0), "{:?}", outcome.compared);

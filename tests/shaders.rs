@@ -3,8 +3,8 @@
 
 mod common;
 
-use mnist_wgpu::gpu::kernel::reflect;
 use mnist_wgpu::gpu::plan::{self, Dispatch};
+use mnist_wgpu::gpu::reflect::{interfaces, parse};
 use mnist_wgpu::gpu::{Context, GpuError, Planner, Shader, Tensor, drive};
 use mnist_wgpu::metrics::BatchMetrics;
 use mnist_wgpu::ops::Batch;
@@ -25,7 +25,7 @@ struct Parsed {
 
 fn parse_all() -> Vec<Parsed> {
     let parse = |shader: &Shader| {
-        let (module, info) = shader.parse().unwrap_or_else(|e| panic!("{e}"));
+        let (module, info) = parse(shader.source).unwrap_or_else(|e| panic!("{}: {e}", shader.op));
         Parsed { op: shader.op, module, info }
     };
     SHADERS.iter().map(parse).collect()
@@ -64,7 +64,7 @@ fn every_shader_parses_and_has_an_entry_point() {
 #[test]
 fn a_shader_that_does_not_parse_or_validate_is_an_error_that_names_its_file() {
     for source in ["fn broken( {", "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }", "fn f() -> u32 { }"] {
-        let error = Shader { op: "broken", source }.parse().expect_err(source).to_string();
+        let error = Shader { op: "broken", source }.interfaces().expect_err(source).to_string();
         assert!(error.starts_with("shaders/broken.wgsl: "), "{error}");
     }
 }
@@ -159,10 +159,11 @@ fn every_entry_point_stays_within_webgpus_default_limits() {
     // WebGPU guarantees 8 storage buffers per stage; we keep one spare.
     const STORAGE_BUFFERS: usize = 7;
     let limits = wgpu::Limits::default();
-    for Parsed { op, module, info } in parse_all() {
+    for (Parsed { op, module, info }, shader) in parse_all().into_iter().zip(SHADERS) {
+        let interfaces = interfaces(shader.source).expect("it is valid");
         for (index, entry) in module.entry_points.iter().enumerate() {
             let what = format!("{op}.{}", entry.name);
-            let bindings = reflect(&module, &info, index);
+            let bindings = &interfaces[index].bindings;
             let storage = bindings.iter().filter(|b| b.group == 0).count();
             assert!((1..=STORAGE_BUFFERS).contains(&storage), "{what} uses {storage} storage buffers");
             let batch: Vec<_> = bindings.iter().filter(|b| b.group != 0).map(|b| (b.group, b.index)).collect();
@@ -199,7 +200,7 @@ fn workgroup_memory_is_counted() {
         "override N: u32 = 5u; var<workgroup> a: array<f32, 5>; var<workgroup> b: array<vec3f, 3>; var<workgroup> c: u32;
         @compute @workgroup_size(1) fn both() { a[0] = 1.0; b[0] = vec3f(f32(N)); }
         @compute @workgroup_size(1) fn neither() { }";
-    let (module, info) = Shader { op: "test", source }.parse().expect("it is valid");
+    let (module, info) = parse(source).expect("it is valid");
     assert_eq!(workgroup_memory(&module, &info, "both"), 32 + 48);
     assert_eq!(workgroup_memory(&module, &info, "neither"), 0);
 }
@@ -365,7 +366,7 @@ fn too_many_workgroups_are_an_error_that_names_op_entry_point_and_axis() {
 
 /// Invocations of one of ReLU's workgroups.
 fn workgroup_size() -> usize {
-    relu::SHADER.parse().expect("it is valid").0.entry_points[0].workgroup_size[0] as usize
+    relu::SHADER.interfaces().expect("it is valid")[0].workgroup_size[0] as usize
 }
 
 #[test]

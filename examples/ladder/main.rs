@@ -137,7 +137,7 @@ impl Ladder {
     fn check(&self, rung: &Rung) -> Result<(), Fault> {
         let tensors = self.tensors()?;
         self.gpu.run(Batch::default(), |planner| rung.plan(planner, &tensors))?;
-        let y = self.gpu.read(&tensors.y, N * LAYER.output_len())?;
+        let y = pollster::block_on(self.gpu.read(&tensors.y, N * LAYER.output_len()))?;
         close("y", &y, &self.want, &self.magnitude, LAYER.fan_in() + 1)?;
         Ok(())
     }

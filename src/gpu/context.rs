@@ -1,7 +1,8 @@
 //! Finding an adapter, opening a device, and hearing of its errors.
 
-use super::GpuError;
+use super::interface::Interface;
 use super::kernel::{Kernel, Module};
+use super::{GpuError, Shader};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::{Adapter, AdapterInfo, Backends, DeviceType};
@@ -11,12 +12,21 @@ use wgpu::{Adapter, AdapterInfo, Backends, DeviceType};
 pub struct Adapters(Vec<Adapter>);
 
 /// How a device is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Let wgpu guard every buffer access and loop of our shaders. Tests run with and without.
     pub runtime_checks: bool,
     /// Ask for no more than WebGPU's default limits and no features, as a browser would.
     pub default_limits: bool,
+    /// What the host knows a shader's entry points by: [`Shader::interfaces`], or what was found out when the program was
+    /// built.
+    pub interfaces: fn(&Shader) -> Result<Vec<Interface>, GpuError>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { runtime_checks: false, default_limits: false, interfaces: Shader::interfaces }
+    }
 }
 
 /// An open device with its queue, and the shaders parsed so far.
@@ -60,11 +70,11 @@ pub fn kind(info: &AdapterInfo) -> &'static str {
 }
 
 impl Adapters {
-    /// Asks Vulkan, Metal and DX12 for their adapters. An empty list is no error: [`Adapters::none_found`] says what to
-    /// do.
+    /// Asks Vulkan, Metal and DX12 for their adapters, or a browser for the one it offers. An empty list is no error:
+    /// [`Adapters::none_found`] says what to do.
     pub async fn find() -> Self {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
-        descriptor.backends &= Backends::VULKAN | Backends::METAL | Backends::DX12;
+        descriptor.backends &= Backends::VULKAN | Backends::METAL | Backends::DX12 | Backends::BROWSER_WEBGPU;
         let instance = wgpu::Instance::new(descriptor);
         let mut adapters = instance.enumerate_adapters(Backends::all()).await;
         adapters.sort_by_key(|a| rank(&a.get_info())); // stable: equals stay in the driver's order
@@ -73,6 +83,7 @@ impl Adapters {
 
     /// One adapter that runs nothing: wgpu's no-op backend, which validates all commands and executes none. What
     /// remains is what the host does.
+    #[cfg(not(target_arch = "wasm32"))]
     pub async fn noop() -> Self {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = Backends::NOOP;
@@ -142,7 +153,11 @@ const HIDING: [&str; 5] =
 impl Context {
     async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {
         let info = adapter.get_info();
-        log::info!("opening {} ({} {}, {:?}), {options:?}", info.name, info.driver, info.driver_info, info.backend);
+        let Options { runtime_checks, default_limits, .. } = options;
+        let AdapterInfo { name, driver, driver_info, backend, .. } = &info;
+        log::info!(
+            "opening {name} ({driver} {driver_info}, {backend:?}), runtime_checks: {runtime_checks}, default_limits: {default_limits}"
+        );
         let (required_features, required_limits) = match options.default_limits {
             true => (wgpu::Features::empty(), wgpu::Limits::default()),
             false => (adapter.features() & wgpu::Features::TIMESTAMP_QUERY, adapter.limits()),

@@ -26,3 +26,9 @@ pub fn block_on<T>(context: &Context, future: impl Future<Output = T>) -> T {
         }
     }))
 }
+
+/// `future`, which waits on the context's device, in a program that is `async` itself: at once where a native program
+/// waits, in a browser when the event loop comes to it.
+pub async fn wait<T>(context: &Context, future: impl Future<Output = T>) -> T {
+    if cfg!(target_arch = "wasm32") { future.await } else { block_on(context, future) }
+}

@@ -1,14 +1,13 @@
-//! From a shader and an entry point to a compute pipeline. naga reads from the shader what the host must know, so that
+//! From a shader and an entry point to a compute pipeline. What the host must know of the shader is read from it, so that
 //! nothing is typed twice: which bindings the entry point uses, how, and its workgroup size.
 
+use super::interface::{Binding, Interface};
 use super::{Context, GpuError, Shader};
-use naga::valid::{GlobalUse, ModuleInfo};
 use std::sync::{Arc, PoisonError};
 
-/// A parsed and validated shader with its wgpu module.
+/// A shader with its wgpu module.
 pub struct Module {
-    naga: naga::Module,
-    info: ModuleInfo,
+    interfaces: Vec<Interface>,
     wgpu: wgpu::ShaderModule,
 }
 
@@ -19,18 +18,6 @@ pub struct Source {
     pub entry: String,
     /// Values of its `override` constants.
     pub constants: Vec<(String, f64)>,
-}
-
-/// What naga found out about one buffer that an entry point uses.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Binding {
-    pub name: String,
-    pub group: u32,
-    pub index: u32,
-    /// As the shader declares it; one entry point may only read what another writes.
-    pub read_only: bool,
-    pub reads: bool,
-    pub writes: bool,
 }
 
 /// One entry point, ready to run.
@@ -46,31 +33,13 @@ pub struct Kernel {
     pub workgroup_size: [u32; 3],
 }
 
-/// The buffers that entry point number `entry` uses, itself or through the functions it calls.
-pub fn reflect(module: &naga::Module, info: &ModuleInfo, entry: usize) -> Vec<Binding> {
-    let function = info.get_entry_point(entry);
-    let used = module.global_variables.iter().filter_map(|(handle, variable)| {
-        let uses = function[handle];
-        let place = variable.binding.as_ref()?;
-        if uses.is_empty() {
-            return None;
-        }
-        let store = naga::StorageAccess::STORE;
-        let read_only = !matches!(variable.space, naga::AddressSpace::Storage { access } if access.contains(store));
-        let name = variable.name.clone().unwrap_or_default();
-        let (reads, writes) = (uses.contains(GlobalUse::READ), uses.contains(GlobalUse::WRITE));
-        Some(Binding { name, group: place.group, index: place.binding, read_only, reads, writes })
-    });
-    used.collect()
-}
-
 impl Context {
     fn module(&self, shader: &Shader) -> Result<Arc<Module>, GpuError> {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = modules.get(shader.op) {
             return Ok(module.clone());
         }
-        let (naga, info) = shader.parse()?;
+        let interfaces = (self.options.interfaces)(shader)?;
         let source = wgpu::ShaderSource::Wgsl(shader.source.into());
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(shader.op), source };
         let wgpu = if self.options.runtime_checks {
@@ -83,7 +52,7 @@ impl Context {
             // runs its rungs both ways.)
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
-        let module = Arc::new(Module { naga, info, wgpu });
+        let module = Arc::new(Module { interfaces, wgpu });
         modules.insert(shader.op, module.clone());
         Ok(module)
     }
@@ -102,11 +71,10 @@ impl Context {
 
     fn compile(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
         let module = self.module(shader)?;
-        let entries: Vec<_> = module.naga.entry_points.iter().map(|e| e.name.as_str()).collect();
-        let unknown = || GpuError::EntryPoint { op: shader.op, entry: entry.into(), known: entries.join(", ") };
-        let index = entries.iter().position(|&known| known == entry).ok_or_else(unknown)?;
-        let (slot, bindings): (Vec<_>, Vec<_>) =
-            reflect(&module.naga, &module.info, index).into_iter().partition(|b| b.group == 1);
+        let known = || module.interfaces.iter().map(|known| known.entry.as_str()).collect::<Vec<_>>().join(", ");
+        let unknown = || GpuError::EntryPoint { op: shader.op, entry: entry.into(), known: known() };
+        let interface = module.interfaces.iter().find(|known| known.entry == entry).ok_or_else(unknown)?;
+        let (slot, bindings): (Vec<_>, Vec<_>) = interface.bindings.iter().cloned().partition(|b| b.group == 1);
 
         let entries: Vec<_> = bindings
             .iter()
@@ -147,7 +115,7 @@ impl Context {
             cache: None,
         });
         self.check()?;
-        let workgroup_size = module.naga.entry_points[index].workgroup_size;
+        let workgroup_size = interface.workgroup_size;
         let constants = constants.iter().map(|&(name, value)| (name.into(), value)).collect();
         let source = Arc::new(Source { shader: *shader, entry: entry.into(), constants });
         Ok(Kernel { source, pipeline, layout, bindings, uses_slot: !slot.is_empty(), workgroup_size })

@@ -5,10 +5,13 @@
 
 pub mod context;
 pub mod drive;
+pub mod interface;
 pub mod kernel;
 pub mod peak;
 pub mod plan;
 pub mod profile;
+#[cfg(feature = "naga")]
+pub mod reflect;
 pub mod shader;
 pub mod tensor;
 

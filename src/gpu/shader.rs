@@ -1,7 +1,7 @@
 //! A WGSL file, run as it is written.
 
 use super::GpuError;
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use super::interface::Interface;
 
 /// A WGSL file in `shaders/`.
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +34,16 @@ impl Shader {
         found.unwrap_or_else(|| panic!("shaders/{}.wgsl declares no `const {name}: u32`", self.op))
     }
 
-    /// Parses and validates the file.
-    pub fn parse(&self) -> Result<(naga::Module, ModuleInfo), GpuError> {
-        let fail = |message| GpuError::Shader { op: self.op, message };
-        let module = naga::front::wgsl::parse_str(self.source).map_err(|e| fail(e.emit_to_string(self.source)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
-            .validate(&module)
-            .map_err(|e| fail(e.emit_to_string(self.source)))?;
-        Ok((module, info))
+    /// Its entry points, as naga finds them.
+    ///
+    /// # Errors
+    ///
+    /// If the file is not valid, or the program was built without naga.
+    pub fn interfaces(&self) -> Result<Vec<Interface>, GpuError> {
+        #[cfg(feature = "naga")]
+        let interfaces = super::reflect::interfaces(self.source);
+        #[cfg(not(feature = "naga"))]
+        let interfaces = Err("its entry points are not known: the feature `naga` is off".into());
+        interfaces.map_err(|message| GpuError::Shader { op: self.op, message })
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 const STEP: u32 = 3;
 
 /// Forward and all gradients of `op` over `n` samples, for all kinds of input.
-pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
+pub async fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
     let mut all = Vec::new();
     for kind in KINDS {
         let x = kind.draw(1, n * op.input_len());
@@ -20,10 +20,10 @@ pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
         let magnitude = op.mirror(&magnitudes(&x), &magnitudes(&weight), &magnitudes(&bias), &magnitudes(&d_y));
         let terms = op.terms(n);
         let case = format!("{op:?}, batch {n}, {kind:?}");
-        all.extend(on_each(gpus, &case, |gpu| {
-            let (y, _) = gpu.forward(op, n, &x, &[&weight, &bias], STEP)?;
+        let compared = on_each(gpus, &case, async |gpu| {
+            let (y, _) = gpu.forward(op, n, &x, &[&weight, &bias], STEP).await?;
             let y = kind.compare("y", &y, &want.y, &magnitude.y, terms.y)?;
-            let got = gpu.backward(op, &x, &[&weight, &bias], &[], &d_y, STEP)?;
+            let got = gpu.backward(op, &x, &[&weight, &bias], &[], &d_y, STEP).await?;
             let (d_weight, d_bias) = (&got.d_params[0], &got.d_params[1]);
             let compared: Vec<Compared> = vec![
                 y,
@@ -31,19 +31,21 @@ pub fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdict {
                 kind.compare("d_weight", d_weight, &want.d_weight, &magnitude.d_weight, terms.d_params)?,
                 kind.compare("d_bias", d_bias, &want.d_bias, &magnitude.d_bias, terms.d_params)?,
             ];
-            let alone = gpu.backward_params(op, &x, &[&weight, &bias], &[], &d_y, STEP)?;
+            let alone = gpu.backward_params(op, &x, &[&weight, &bias], &[], &d_y, STEP).await?;
             exact("d_weight without d_x", &alone[0], d_weight)?;
             exact("d_bias without d_x", &alone[1], d_bias)?;
             Ok(compared)
-        })?);
+        });
+        all.extend(compared.await?);
     }
     Ok(all)
 }
 
 /// The least that runs every entry point.
-pub fn smallest(gpus: &[Gpu]) -> Verdict {
-    let conv = check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1 })?;
-    Ok([conv, check(gpus, 2, &Linear::new(3, 2))?, check(gpus, 2, &with_dropout(3, 2, 0.5))?].concat())
+pub async fn smallest(gpus: &[Gpu]) -> Verdict {
+    let conv = check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1 }).await?;
+    let linear = check(gpus, 2, &Linear::new(3, 2)).await?;
+    Ok([conv, linear, check(gpus, 2, &with_dropout(3, 2, 0.5)).await?].concat())
 }
 
 /// A linear layer of dropped inputs. Where `1 / (1 - p)` is a power of two, small integers stay exact.

@@ -7,32 +7,36 @@ use crate::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD, KERNEL, WINDO
 use crate::ops::{Op, maxpool2d::MaxPool2d, relu::Relu};
 
 /// Forward and all gradients, for all kinds of input: against the mirror and against the three ops in a row.
-pub fn check(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d) -> Verdict {
+pub async fn check(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d) -> Verdict {
     let mut all = Vec::new();
     for kind in KINDS {
         let inputs = Inputs::draw(n, op.clone(), kind);
-        all.extend(on_each(gpus, &inputs.case(kind), |gpu| {
-            let (compared, (y, winner)) = inputs.check_against_mirror(kind, gpu)?;
-            check_against_unfused(gpu, &inputs, kind, &y, &winner)?;
+        let case = inputs.case(kind);
+        let compared = on_each(gpus, &case, async |gpu| {
+            let (compared, (y, winner)) = inputs.check_against_mirror(kind, gpu).await?;
+            check_against_unfused(gpu, &inputs, kind, &y, &winner).await?;
             Ok(compared)
-        })?);
+        });
+        all.extend(compared.await?);
     }
     Ok(all)
 }
 
 /// Forward and all gradients against the mirror alone, for `kinds` of input.
-pub fn check_against_mirror(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d, kinds: &[Kind]) -> Verdict {
+pub async fn check_against_mirror(gpus: &[Gpu], n: usize, op: &Conv2dReluMaxPool2d, kinds: &[Kind]) -> Verdict {
     let mut all = Vec::new();
     for &kind in kinds {
         let inputs = Inputs::draw(n, op.clone(), kind);
-        all.extend(on_each(gpus, &inputs.case(kind), |gpu| Ok(inputs.check_against_mirror(kind, gpu)?.0))?);
+        let case = inputs.case(kind);
+        let check = async |gpu: &Gpu| Ok(inputs.check_against_mirror(kind, gpu).await?.0);
+        all.extend(on_each(gpus, &case, check).await?);
     }
     Ok(all)
 }
 
 /// The least that runs every entry point.
-pub fn smallest(gpus: &[Gpu]) -> Verdict {
-    check(gpus, 2, &Conv2dReluMaxPool2d { channels: 2, height: 5, width: 6, out: 3, padding: 1 })
+pub async fn smallest(gpus: &[Gpu]) -> Verdict {
+    check(gpus, 2, &Conv2dReluMaxPool2d { channels: 2, height: 5, width: 6, out: 3, padding: 1 }).await
 }
 
 /// y and its winners, (N, O, PH, PW).
@@ -61,9 +65,9 @@ impl Inputs {
         format!("{:?}, batch {}, {kind:?}", self.op, self.n)
     }
 
-    fn check_against_mirror(&self, kind: Kind, gpu: &Gpu) -> Result<(Vec<Compared>, Output), Fault> {
-        let (forward, y, winner) = self.check_forward(kind, gpu)?;
-        let gradients = self.check_backward(kind, gpu, &winner)?;
+    async fn check_against_mirror(&self, kind: Kind, gpu: &Gpu) -> Result<(Vec<Compared>, Output), Fault> {
+        let (forward, y, winner) = self.check_forward(kind, gpu).await?;
+        let gradients = self.check_backward(kind, gpu, &winner).await?;
         Ok(([&[forward][..], &gradients].concat(), (y, winner)))
     }
 
@@ -91,14 +95,14 @@ impl Inputs {
         (sums, bounds)
     }
 
-    pub fn forward(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<u8>), Fault> {
-        let (y, words) = gpu.forward(&self.op, self.n, &self.x, &[&self.weight, &self.bias], 0)?;
+    pub async fn forward(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<u8>), Fault> {
+        let (y, words) = gpu.forward(&self.op, self.n, &self.x, &[&self.weight, &self.bias], 0).await?;
         Ok((y, unpack_winners(&self.op, self.n, &words)))
     }
 
-    pub fn backward(&self, gpu: &Gpu, winner: &[u8], d_y: &[f32]) -> Result<Gradients, Fault> {
+    pub async fn backward(&self, gpu: &Gpu, winner: &[u8], d_y: &[f32]) -> Result<Gradients, Fault> {
         let words = pack_winners(&self.op, winner);
-        gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], &words, d_y, 0)
+        gpu.backward(&self.op, &self.x, &[&self.weight, &self.bias], &words, d_y, 0).await
     }
 
     /// Where the four elements of a window differ by less than rounding, any of them may win; the winner has to be one
@@ -120,8 +124,8 @@ impl Inputs {
         Ok(())
     }
 
-    fn check_forward(&self, kind: Kind, gpu: &Gpu) -> Result<(Compared, Vec<f32>, Vec<u8>), Fault> {
-        let (y, winner) = self.forward(gpu)?;
+    async fn check_forward(&self, kind: Kind, gpu: &Gpu) -> Result<(Compared, Vec<f32>, Vec<u8>), Fault> {
+        let (y, winner) = self.forward(gpu).await?;
         let (mut want, mut want_winner) = (vec![f64::NAN; y.len()], vec![u8::MAX; y.len()]);
         let (x, weight, bias) = (f64s(&self.x), f64s(&self.weight), f64s(&self.bias));
         let layer = cpu::Forward { op: &self.op, weight: &weight, bias: &bias, y: &mut want, winner: &mut want_winner };
@@ -148,9 +152,9 @@ impl Inputs {
         [d_x, d_weight, d_bias]
     }
 
-    fn check_backward(&self, kind: Kind, gpu: &Gpu, winner: &[u8]) -> Result<[Compared; 3], Fault> {
+    async fn check_backward(&self, kind: Kind, gpu: &Gpu, winner: &[u8]) -> Result<[Compared; 3], Fault> {
         let (want, magnitude) = (self.mirror(winner, f64s), self.mirror(winner, magnitudes));
-        let got = self.backward(gpu, winner, &self.d_y)?;
+        let got = self.backward(gpu, winner, &self.d_y).await?;
         let windows = self.n * self.op.windows();
         Ok([
             kind.compare("d_x", &got.d_x, &want[0], &magnitude[0], self.op.out * KERNEL * KERNEL)?,
@@ -172,22 +176,22 @@ struct Unfused<'a> {
 }
 
 impl<'a> Unfused<'a> {
-    fn forward(gpu: &Gpu, inputs: &'a Inputs) -> Result<Self, Fault> {
+    async fn forward(gpu: &Gpu, inputs: &'a Inputs) -> Result<Self, Fault> {
         let conv = inputs.conv();
         let (height, width) = conv.output_size();
         let relu = Relu { len: conv.output_len() };
         let pool = MaxPool2d { channels: conv.out, height, width, size: WINDOW };
-        let (sums, _) = gpu.forward(&conv, inputs.n, &inputs.x, &[&inputs.weight, &inputs.bias], 0)?;
-        let (rectified, _) = gpu.forward(&relu, inputs.n, &sums, &[], 0)?;
-        let (y, winner) = gpu.forward(&pool, inputs.n, &rectified, &[], 0)?;
+        let (sums, _) = gpu.forward(&conv, inputs.n, &inputs.x, &[&inputs.weight, &inputs.bias], 0).await?;
+        let (rectified, _) = gpu.forward(&relu, inputs.n, &sums, &[], 0).await?;
+        let (y, winner) = gpu.forward(&pool, inputs.n, &rectified, &[], 0).await?;
         Ok(Self { inputs, relu, pool, sums, rectified, y, winner })
     }
 
-    fn backward(&self, gpu: &Gpu, d_y: &[f32]) -> Result<Gradients, Fault> {
+    async fn backward(&self, gpu: &Gpu, d_y: &[f32]) -> Result<Gradients, Fault> {
         let Inputs { x, weight, bias, .. } = self.inputs;
-        let d_rectified = gpu.backward(&self.pool, &self.rectified, &[], &self.winner, d_y, 0)?.d_x;
-        let d_sums = gpu.backward(&self.relu, &self.sums, &[], &[], &d_rectified, 0)?.d_x;
-        gpu.backward(&self.inputs.conv(), x, &[weight, bias], &[], &d_sums, 0)
+        let d_rectified = gpu.backward(&self.pool, &self.rectified, &[], &self.winner, d_y, 0).await?.d_x;
+        let d_sums = gpu.backward(&self.relu, &self.sums, &[], &[], &d_rectified, 0).await?.d_x;
+        gpu.backward(&self.inputs.conv(), x, &[weight, bias], &[], &d_sums, 0).await
     }
 
     /// The winner of window `w` as the fused op tells it.
@@ -200,8 +204,8 @@ impl<'a> Unfused<'a> {
     }
 }
 
-fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winner: &[u8]) -> Result<(), Fault> {
-    let unfused = Unfused::forward(gpu, inputs)?;
+async fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winner: &[u8]) -> Result<(), Fault> {
+    let unfused = Unfused::forward(gpu, inputs).await?;
     let unfused_winner: Vec<u8> = (0..y.len()).map(|w| unfused.winner(w)).collect();
     let (_, bounds) = inputs.convolution();
     let window = |w| (0..4).map(|q| bounds[inputs.element(w, q)]).fold(0.0, f64::max);
@@ -214,7 +218,7 @@ fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32], winn
         exact("y", y, &unfused.y)?;
         exact("winner", winner, &unfused_winner)?;
     }
-    let (got, want) = (inputs.backward(gpu, winner, &d_y)?, unfused.backward(gpu, &d_y)?);
+    let (got, want) = (inputs.backward(gpu, winner, &d_y).await?, unfused.backward(gpu, &d_y).await?);
     if kind == Kind::Integers {
         exact("d_x", &got.d_x, &want.d_x)?;
         exact("d_weight", &got.d_params[0], &want.d_params[0])?;

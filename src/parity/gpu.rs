@@ -8,6 +8,7 @@ use bytemuck::Pod;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::rc::Rc;
 
 /// Elements behind every tensor: poison behind an input, so that reading past its end spoils the result, and the
 /// sentinel behind an output, so that writing past its end shows.
@@ -18,7 +19,7 @@ const POISON: f32 = f32::from_bits(0x7fc0_beef);
 
 /// A device and the entry points that ran on it.
 pub struct Gpu {
-    pub context: Context,
+    pub context: Rc<Context>,
     /// `op.entry_point` of each.
     pub ran: RefCell<BTreeSet<String>>,
 }
@@ -37,8 +38,8 @@ impl fmt::Display for Gpu {
 }
 
 impl Gpu {
-    pub fn new(context: Context) -> Self {
-        Self { context, ran: RefCell::default() }
+    pub fn new(context: impl Into<Rc<Context>>) -> Self {
+        Self { context: context.into(), ran: RefCell::default() }
     }
 
     fn guarded<T: Pod>(&self, label: &str, data: &[T], guard: f32) -> Result<Tensor, GpuError> {
@@ -77,8 +78,8 @@ impl Gpu {
     }
 
     /// The first `len` elements of a tensor made here; an error if anything was written behind them.
-    pub fn read<T: Pod>(&self, tensor: &Tensor, len: usize) -> Result<Vec<T>, Fault> {
-        let mut words: Vec<u32> = drive::block_on(&self.context, tensor.read(&self.context))?;
+    pub async fn read<T: Pod>(&self, tensor: &Tensor, len: usize) -> Result<Vec<T>, Fault> {
+        let mut words: Vec<u32> = drive::wait(&self.context, tensor.read(&self.context)).await?;
         let untouched = words[len..].iter().take_while(|&&word| word == SENTINEL.to_bits()).count();
         if untouched != words.len() - len {
             return Err(Fault::Overrun(tensor.label.clone()));
@@ -88,7 +89,7 @@ impl Gpu {
     }
 
     /// An op's forward pass: `y` and what it saves for the backward pass.
-    pub fn forward(
+    pub async fn forward(
         &self,
         op: &dyn OnGpu,
         n: usize,
@@ -101,11 +102,11 @@ impl Gpu {
         let params = self.inputs("parameter", params)?;
         let tensors = ForwardTensors { n, training: true, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };
         self.run(Batch { step, ..Batch::default() }, |planner| op.plan_forward(planner, &tensors))?;
-        Ok((self.read(&y, y_len)?, self.read(&saved, saved_len)?))
+        Ok((self.read(&y, y_len).await?, self.read(&saved, saved_len).await?))
     }
 
     /// An op's backward pass from the gradient `d_y`.
-    pub fn backward(
+    pub async fn backward(
         &self,
         op: &dyn OnGpu,
         x: &[f32],
@@ -115,12 +116,12 @@ impl Gpu {
         step: u32,
     ) -> Result<Gradients, Fault> {
         let d_x = self.output("d_x", x.len())?;
-        let d_params = self.plan_backward(op, x, params, saved, d_y, step, Some(&d_x))?;
-        Ok(Gradients { d_x: self.read(&d_x, x.len())?, d_params })
+        let d_params = self.run_backward(op, x, params, saved, d_y, step, Some(&d_x)).await?;
+        Ok(Gradients { d_x: self.read(&d_x, x.len()).await?, d_params })
     }
 
     /// The same for the first op of a network, which is asked for no gradient of its input.
-    pub fn backward_params(
+    pub async fn backward_params(
         &self,
         op: &dyn OnGpu,
         x: &[f32],
@@ -129,11 +130,11 @@ impl Gpu {
         d_y: &[f32],
         step: u32,
     ) -> Result<Vec<Vec<f32>>, Fault> {
-        self.plan_backward(op, x, params, saved, d_y, step, None)
+        self.run_backward(op, x, params, saved, d_y, step, None).await
     }
 
     #[allow(clippy::too_many_arguments)] // what a backward pass takes
-    fn plan_backward(
+    async fn run_backward(
         &self,
         op: &dyn OnGpu,
         x: &[f32],
@@ -156,6 +157,10 @@ impl Gpu {
             d_params: &d_params,
         };
         self.run(Batch { step, ..Batch::default() }, |planner| op.plan_backward(planner, &tensors))?;
-        d_params.iter().zip(params).map(|(d, p)| self.read(d, p.len())).collect()
+        let mut gradients = Vec::new();
+        for (d, p) in d_params.iter().zip(params) {
+            gradients.push(self.read(d, p.len()).await?);
+        }
+        Ok(gradients)
     }
 }

@@ -15,29 +15,30 @@ use crate::ops::Batch;
 use crate::ops::cross_entropy::{CrossEntropy, LossTensors, cpu};
 
 /// Losses, gradients and metrics of `case` on each of `gpus`.
-pub fn check(gpus: &[Gpu], what: &str, case: &Case) -> Verdict {
+pub async fn check(gpus: &[Gpu], what: &str, case: &Case) -> Verdict {
     let n = case.n();
-    on_each(gpus, &format!("cross_entropy, {what}, batch {n}, {} classes", case.op.classes), |gpu| {
+    on_each(gpus, &format!("cross_entropy, {what}, batch {n}, {} classes", case.op.classes), async |gpu| {
         let want = case.want(n);
-        let (losses, d_logits) = case.pair(gpu)?;
+        let (losses, d_logits) = case.pair(gpu).await?;
         let mut compared = vec![
             within("losses", &losses, &want.losses, &want.loss_bounds)?,
             within("d_logits of backward", &d_logits, &want.d_logits, &want.d_bounds)?,
         ];
         for count in [n, n.div_ceil(2), 1] {
             let want = case.want(count);
-            let (d_logits, [train, evaluate]) = case.fused(gpu, count)?;
+            let (d_logits, [train, evaluate]) = case.fused(gpu, count).await?;
             compared.push(within("d_logits of train", &d_logits, &want.d_logits, &want.d_bounds)?);
             check_metrics(&format!("train, count {count}"), train, &want)?;
             check_metrics(&format!("evaluate, count {count}"), evaluate, &want)?;
         }
-        let (fused, [train, _]) = case.fused(gpu, n)?;
+        let (fused, [train, _]) = case.fused(gpu, n).await?;
         within("d_logits, train against backward", &fused, &f64s(&d_logits), &want.d_bounds)?;
         let sum = losses.iter().map(|&loss| f64::from(loss)).sum();
         let bound = want.loss_bounds.iter().sum::<f64>() + n as f64 * EPS * sum;
         within("metrics, loss_sum of train against forward", &[train.loss_sum], &[sum], &[bound])?;
         Ok(compared)
     })
+    .await
 }
 
 /// Logits in [-scale, scale), and targets among which every class occurs.
@@ -48,8 +49,8 @@ pub fn case(n: usize, classes: usize, scale: f32) -> Case {
 }
 
 /// The least that runs every entry point.
-pub fn smallest(gpus: &[Gpu]) -> Verdict {
-    check(gpus, "ordinary", &case(3, 4, 1.0))
+pub async fn smallest(gpus: &[Gpu]) -> Verdict {
+    check(gpus, "ordinary", &case(3, 4, 1.0)).await
 }
 
 /// For what the first-order bounds leave out: products of two errors.
@@ -117,7 +118,7 @@ impl Case {
     }
 
     /// Losses of `forward`, gradients of `backward`.
-    fn pair(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<f32>), Fault> {
+    async fn pair(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<f32>), Fault> {
         let n = self.n();
         let (logits, targets) = (gpu.input("logits", &self.logits)?, gpu.input("targets", &self.targets)?);
         let (losses, d_logits) = (gpu.output("losses", n)?, gpu.output("d_logits", self.logits.len())?);
@@ -125,11 +126,11 @@ impl Case {
             self.op.plan_forward(planner, n, &logits, &targets, &losses)?;
             self.op.plan_backward(planner, n, &logits, &targets, &d_logits)
         })?;
-        Ok((gpu.read(&losses, n)?, gpu.read(&d_logits, self.logits.len())?))
+        Ok((gpu.read(&losses, n).await?, gpu.read(&d_logits, self.logits.len()).await?))
     }
 
     /// Gradients and metrics of `train`, metrics of `evaluate`, over the first `count` samples.
-    pub fn fused(&self, gpu: &Gpu, count: usize) -> Result<(Vec<f32>, [BatchMetrics; 2]), Fault> {
+    pub async fn fused(&self, gpu: &Gpu, count: usize) -> Result<(Vec<f32>, [BatchMetrics; 2]), Fault> {
         let (logits, targets) = (gpu.input("logits", &self.logits)?, gpu.input("targets", &self.targets)?);
         let len = BATCHES * CrossEntropy::METRICS_LEN;
         let metrics = [gpu.output("metrics of train", len)?, gpu.output("metrics of evaluate", len)?];
@@ -141,9 +142,9 @@ impl Case {
             self.op.plan_train(planner, &train, &d_logits)?;
             self.op.plan_evaluate(planner, &evaluate)
         })?;
-        let d_logits = gpu.read(&d_logits, self.logits.len())?[..count * self.op.classes].to_vec();
+        let d_logits = gpu.read(&d_logits, self.logits.len()).await?[..count * self.op.classes].to_vec();
         let [train, evaluate] = &metrics;
-        Ok((d_logits, [one_of(&gpu.read(train, len)?)?, one_of(&gpu.read(evaluate, len)?)?]))
+        Ok((d_logits, [one_of(&gpu.read(train, len).await?)?, one_of(&gpu.read(evaluate, len).await?)?]))
     }
 }
 

@@ -50,10 +50,10 @@ pub struct Failed {
 pub type Verdict = Result<Vec<Compared>, Failed>;
 
 /// The comparisons of `case` on each of `gpus`.
-fn on_each(gpus: &[Gpu], case: &str, check: impl Fn(&Gpu) -> Result<Vec<Compared>, Fault>) -> Verdict {
+async fn on_each(gpus: &[Gpu], case: &str, check: impl AsyncFn(&Gpu) -> Result<Vec<Compared>, Fault>) -> Verdict {
     let mut all = Vec::new();
     for gpu in gpus {
-        all.extend(check(gpu).map_err(|fault| Failed {
+        all.extend(check(gpu).await.map_err(|fault| Failed {
             gpu: gpu.to_string(),
             case: case.into(),
             fault: Box::new(fault),

@@ -2,9 +2,10 @@
 //! whole training steps.
 
 use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, affine, fused, loss, pointwise, sgd, step};
-use crate::gpu::kernel::reflect;
+use crate::gpu::Options;
 use crate::ops::conv2d_relu_maxpool2d::Conv2dReluMaxPool2d;
 use crate::ops::{Batch, SHADERS, conv2d::Conv2d, dropout::Dropout, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
+use std::pin::Pin;
 
 /// One line of a self-test.
 pub struct Check {
@@ -12,10 +13,19 @@ pub struct Check {
     pub name: &'static str,
     /// Its sizes.
     pub case: String,
-    run: Run,
+    run: Box<dyn Run>,
 }
 
-type Run = Box<dyn Fn(&[Gpu]) -> Verdict>;
+/// An `async` closure as a trait object.
+trait Run {
+    fn on<'a>(&'a self, gpus: &'a [Gpu]) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
+}
+
+impl<F: AsyncFn(&[Gpu]) -> Verdict> Run for F {
+    fn on<'a>(&'a self, gpus: &'a [Gpu]) -> Pin<Box<dyn Future<Output = Verdict> + 'a>> {
+        Box::pin(self(gpus))
+    }
+}
 
 /// How a check ended.
 pub struct Outcome {
@@ -34,18 +44,18 @@ pub struct Failure {
 }
 
 impl Check {
-    pub fn new(name: &'static str, case: impl Into<String>, run: impl Fn(&[Gpu]) -> Verdict + 'static) -> Self {
+    pub fn new(name: &'static str, case: impl Into<String>, run: impl AsyncFn(&[Gpu]) -> Verdict + 'static) -> Self {
         Self { name, case: case.into(), run: Box::new(run) }
     }
 
-    pub fn run(&self, gpu: &Gpu) -> Outcome {
+    pub async fn run(&self, gpu: &Gpu) -> Outcome {
         gpu.ran.borrow_mut().clear();
-        let verdict = (self.run)(std::slice::from_ref(gpu));
+        let verdict = self.run.on(std::slice::from_ref(gpu)).await;
         let entries: Vec<String> = gpu.ran.borrow().iter().cloned().collect();
         match verdict {
             Ok(compared) => Outcome { entries, compared: nearest(compared), failure: None },
             Err(failed) => {
-                let suspects = suspects(&entries, &failed.fault);
+                let suspects = suspects(gpu.context.options, &entries, &failed.fault);
                 Outcome { entries, compared: Vec::new(), failure: Some(Failure { failed, suspects }) }
             }
         }
@@ -58,41 +68,51 @@ pub fn checks() -> Vec<Check> {
     let image = 28 * 28;
     let batch = |count| Batch { first: 5, count, index: 9, step: 9, learning_rate: 1.0 };
     let mut checks = vec![
-        Check::new("gather", "32 images of 784", move |gpus| pointwise::check_gather(gpus, N, image, batch(32))),
-        Check::new("gather", "the last 16 images of 784", move |gpus| pointwise::check_gather(gpus, N, image, batch(16))),
-        Check::new("dropout", "32 x 128", |gpus| pointwise::check_dropout(gpus, N, &Dropout::new(128, 0.5, 42, 8), 1)),
-        Check::new("cross_entropy", "32, 16 and 1 x 10", |gpus| loss::check(gpus, "ordinary", &loss::case(N, 10, 3.0))),
-        Check::new("cross_entropy", "67 x 17, large logits", |gpus| loss::check(gpus, "large", &loss::case(67, 17, 80.0))),
-        Check::new("sgd", "225,280 parameters, 10 steps", |gpus| {
-            sgd::check(gpus, &Sgd::default(), 0.01, Kind::Mixed, 225_280)
+        Check::new("gather", "32 images of 784", async move |gpus: &[Gpu]| {
+            pointwise::check_gather(gpus, N, image, batch(32)).await
         }),
-        Check::new("relu", "3 x 85", |gpus| pointwise::check_relu(gpus, 3, 85)),
-        Check::new("maxpool2d", "3 x (2, 5, 7), windows of 2", |gpus| {
-            pointwise::check_maxpool2d(gpus, 3, &MaxPool2d { channels: 2, height: 5, width: 7, size: 2 })
+        Check::new("gather", "the last 16 images of 784", async move |gpus: &[Gpu]| {
+            pointwise::check_gather(gpus, N, image, batch(16)).await
+        }),
+        Check::new("dropout", "32 x 128", async |gpus: &[Gpu]| {
+            pointwise::check_dropout(gpus, N, &Dropout::new(128, 0.5, 42, 8), 1).await
+        }),
+        Check::new("cross_entropy", "32, 16 and 1 x 10", async |gpus: &[Gpu]| {
+            loss::check(gpus, "ordinary", &loss::case(N, 10, 3.0)).await
+        }),
+        Check::new("cross_entropy", "67 x 17, large logits", async |gpus: &[Gpu]| {
+            loss::check(gpus, "large", &loss::case(67, 17, 80.0)).await
+        }),
+        Check::new("sgd", "225,280 parameters, 10 steps", async |gpus: &[Gpu]| {
+            sgd::check(gpus, &Sgd::default(), 0.01, Kind::Mixed, 225_280).await
+        }),
+        Check::new("relu", "3 x 85", async |gpus: &[Gpu]| pointwise::check_relu(gpus, 3, 85).await),
+        Check::new("maxpool2d", "3 x (2, 5, 7), windows of 2", async |gpus: &[Gpu]| {
+            pointwise::check_maxpool2d(gpus, 3, &MaxPool2d { channels: 2, height: 5, width: 7, size: 2 }).await
         }),
     ];
     for (n, inputs, outputs) in [(N, 1600, 128), (N, 128, 10), (5, 65, 9), (3, 63, 7)] {
-        let run = move |gpus: &[Gpu]| affine::check(gpus, n, &Linear::new(inputs, outputs));
+        let run = async move |gpus: &[Gpu]| affine::check(gpus, n, &Linear::new(inputs, outputs)).await;
         checks.push(Check::new("linear", format!("{n} x {inputs} -> {outputs}"), run));
     }
-    checks.push(Check::new("linear", format!("{N} x 128 -> 10, inputs dropped"), |gpus| {
-        affine::check(gpus, N, &affine::with_dropout(128, 10, 0.5))
+    checks.push(Check::new("linear", format!("{N} x 128 -> 10, inputs dropped"), async |gpus: &[Gpu]| {
+        affine::check(gpus, N, &affine::with_dropout(128, 10, 0.5)).await
     }));
     for (n, [channels, height, width, out, kernel, padding]) in [(3, [2, 7, 5, 3, 3, 1]), (2, [3, 11, 13, 5, 5, 2])] {
         let op = Conv2d { channels, height, width, out, kernel, padding };
         let case = format!("{n} x ({channels}, {height}, {width}) -> {out}, kernel {kernel}, padding {padding}");
-        checks.push(Check::new("conv2d", case, move |gpus| affine::check(gpus, n, &op)));
+        checks.push(Check::new("conv2d", case, async move |gpus: &[Gpu]| affine::check(gpus, n, &op).await));
     }
     let sized = |n, [channels, height, width, out, padding]: [usize; 5]| {
         let case = format!("{n} x ({channels}, {height}, {width}) -> {out}, padding {padding}");
         (case, n, Conv2dReluMaxPool2d { channels, height, width, out, padding })
     };
     for (case, n, op) in [sized(3, [2, 7, 5, 9, 1]), sized(5, [3, 9, 7, 17, 2])] {
-        checks.push(Check::new("conv2d_relu_maxpool2d", case, move |gpus| fused::check(gpus, n, &op)));
+        checks.push(Check::new("conv2d_relu_maxpool2d", case, async move |gpus: &[Gpu]| fused::check(gpus, n, &op).await));
     }
     // Without the three ops that it stands for, which take a software rasteriser half a minute at these sizes.
     for (case, n, op) in [sized(N, [1, 28, 28, 32, 0]), sized(N, [32, 13, 13, 64, 0])] {
-        let run = move |gpus: &[Gpu]| fused::check_against_mirror(gpus, n, &op, &[Kind::Integers, Kind::Mixed]);
+        let run = async move |gpus: &[Gpu]| fused::check_against_mirror(gpus, n, &op, &[Kind::Integers, Kind::Mixed]).await;
         checks.push(Check::new("conv2d_relu_maxpool2d", case, run));
     }
     checks.push(Check::new("training step", "the default network, batch 32, against the CPU path", step::check));
@@ -113,7 +133,7 @@ fn nearest(compared: Vec<Compared>) -> Vec<Compared> {
 }
 
 /// Which of `entries` write the result that is wrong.
-fn suspects(entries: &[String], fault: &Fault) -> Vec<String> {
+fn suspects(Options { interfaces, .. }: Options, entries: &[String], fault: &Fault) -> Vec<String> {
     let what = match fault {
         Fault::Mismatch(mismatch) => mismatch.what(),
         Fault::Overrun(what) => what,
@@ -122,11 +142,11 @@ fn suspects(entries: &[String], fault: &Fault) -> Vec<String> {
     let binding = what.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     let mut writers = Vec::new();
     for shader in SHADERS {
-        let Ok((module, info)) = shader.parse() else { continue };
-        for (index, entry) in module.entry_points.iter().enumerate() {
-            let label = format!("{}.{}", shader.op, entry.name);
+        let Ok(interfaces) = interfaces(shader) else { continue };
+        for interface in interfaces {
+            let label = format!("{}.{}", shader.op, interface.entry);
             // Dropout's one entry point writes y for both of its passes.
-            let writes = reflect(&module, &info, index).iter().any(|b| b.writes && b.name == binding);
+            let writes = interface.bindings.iter().any(|b| b.writes && b.name == binding);
             if writes && entries.contains(&label) {
                 writers.push(label);
             }

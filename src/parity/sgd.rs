@@ -14,8 +14,8 @@ const TERMS: usize = 5;
 const BEHIND: f32 = 1.0;
 
 /// Ten steps in a row, each within its bound.
-pub fn check(gpus: &[Gpu], op: &Sgd, lr: f32, kind: Kind, len: usize) -> Verdict {
-    on_each(gpus, &format!("{op:?}, rate {lr}, {len} parameters, {kind:?}"), |gpu| {
+pub async fn check(gpus: &[Gpu], op: &Sgd, lr: f32, kind: Kind, len: usize) -> Verdict {
+    on_each(gpus, &format!("{op:?}, rate {lr}, {len} parameters, {kind:?}"), async |gpu| {
         let start = kind.draw(1, len);
         let (mut param, mut velocity) = (f64s(&start), vec![0.0; len]);
         let (mut param_size, mut velocity_size) = (magnitudes(&start), vec![0.0; len]);
@@ -27,14 +27,16 @@ pub fn check(gpus: &[Gpu], op: &Sgd, lr: f32, kind: Kind, len: usize) -> Verdict
             compared.push(close("velocity", got_velocity, &velocity, &velocity_size, TERMS * step)?);
             compared.push(close("param", got_param, &param, &param_size, TERMS * step)?);
             Ok(())
-        })?;
+        })
+        .await?;
         Ok(compared)
     })
+    .await
 }
 
 /// Where learning rate and momentum are powers of two and gradients small integers, ten steps are exact in f32.
-pub fn check_exactly(gpus: &[Gpu], op: &Sgd, lr: f32, len: usize) -> Verdict {
-    on_each(gpus, &format!("{op:?}, rate {lr}, {len} parameters"), |gpu| {
+pub async fn check_exactly(gpus: &[Gpu], op: &Sgd, lr: f32, len: usize) -> Verdict {
+    on_each(gpus, &format!("{op:?}, rate {lr}, {len} parameters"), async |gpu| {
         let (mut param, mut velocity) = (f64s(&Kind::Integers.draw(1, len)), vec![0.0; len]);
         let mut compared = Vec::new();
         steps(gpu, op, lr, Kind::Integers, len, |_, gradient, got_param, got_velocity| {
@@ -42,18 +44,20 @@ pub fn check_exactly(gpus: &[Gpu], op: &Sgd, lr: f32, len: usize) -> Verdict {
             compared.push(exact("velocity", &f64s(got_velocity), &velocity)?);
             compared.push(exact("param", &f64s(got_param), &param)?);
             Ok(())
-        })?;
+        })
+        .await?;
         Ok(compared)
     })
+    .await
 }
 
 /// The least that runs every entry point.
-pub fn smallest(gpus: &[Gpu]) -> Verdict {
-    check(gpus, &Sgd::default(), 0.01, Kind::Even, 4)
+pub async fn smallest(gpus: &[Gpu]) -> Verdict {
+    check(gpus, &Sgd::default(), 0.01, Kind::Even, 4).await
 }
 
 /// Runs `STEPS` steps and hands parameters and velocity after each to `compare`, with the number of steps.
-fn steps(
+async fn steps(
     gpu: &Gpu,
     op: &Sgd,
     lr: f32,
@@ -66,8 +70,8 @@ fn steps(
     let behind = |data: Vec<f32>| gpu.in_out("arena", &[data, vec![BEHIND]].concat());
     let arenas = [behind(kind.draw(1, len))?, behind(vec![0.0; len])?];
     let [param, velocity] = arenas.each_ref().map(|arena| arena.slice("arena", 0..len));
-    let read = |arena| {
-        let mut data: Vec<f32> = gpu.read(arena, len + 1)?;
+    let read = async |arena| {
+        let mut data: Vec<f32> = gpu.read(arena, len + 1).await?;
         exact("param or velocity, the element behind", &[data.pop()], &[Some(BEHIND)])?;
         Ok::<_, Fault>(data)
     };
@@ -76,7 +80,7 @@ fn steps(
         let gradient_tensor = gpu.input("gradient", &gradient)?;
         let batch = Batch { learning_rate: lr, ..Batch::default() };
         gpu.run(batch, |planner| op.plan(planner, &param, &velocity, &gradient_tensor))?;
-        compare(step + 1, &gradient, &read(&arenas[0])?, &read(&arenas[1])?)?;
+        compare(step + 1, &gradient, &read(&arenas[0]).await?, &read(&arenas[1]).await?)?;
     }
     Ok(())
 }

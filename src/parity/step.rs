@@ -26,18 +26,18 @@ struct Trained {
 }
 
 /// One step on the device against the CPU path: the loss, every parameter's gradient, every parameter afterwards.
-pub fn check(gpus: &[Gpu]) -> Verdict {
-    on_each(gpus, "training step of the default network, batch 32", |gpu| {
+pub async fn check(gpus: &[Gpu]) -> Verdict {
+    on_each(gpus, "training step of the default network, batch 32", async |gpu| {
         let (model, data) = (model()?, data(settings().batch_size));
         let start = model.init(settings().seed);
-        let want = on_cpu(&model, &data, &start)?;
+        let want = on_cpu(&model, &data, &start).await?;
         let mut twins = Vec::new();
         for twin in 0..TWINS {
             let up = |i: usize| hash(i as u32 ^ hash(twin)) & 1 == 0;
             let neighbour = |(i, x): (usize, &f32)| if up(i) { x.next_up() } else { x.next_down() };
-            twins.push(on_cpu(&model, &data, &Vec::from_iter(start.iter().enumerate().map(neighbour)))?);
+            twins.push(on_cpu(&model, &data, &Vec::from_iter(start.iter().enumerate().map(neighbour))).await?);
         }
-        let got = on_gpu(gpu, &model, &data, &start, 1)?;
+        let got = on_gpu(gpu, &model, &data, &start, 1).await?;
 
         let compare = |what: &str, part: &dyn Fn(&Trained) -> Vec<f32>| {
             let (got, want) = (part(&got), part(&want));
@@ -54,20 +54,23 @@ pub fn check(gpus: &[Gpu]) -> Verdict {
         }
         Ok(compared)
     })
+    .await
 }
 
 /// Three steps, twice: the same bits.
-pub fn check_repeatable(gpus: &[Gpu]) -> Verdict {
-    on_each(gpus, "three training steps of the default network, twice", |gpu| {
+pub async fn check_repeatable(gpus: &[Gpu]) -> Verdict {
+    on_each(gpus, "three training steps of the default network, twice", async |gpu| {
         const STEPS: usize = 3;
         let (model, data) = (model()?, data(STEPS * settings().batch_size));
         let start = model.init(settings().seed);
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let [a, b] = [on_gpu(gpu, &model, &data, &start, STEPS)?, on_gpu(gpu, &model, &data, &start, STEPS)?];
+        let run = async || on_gpu(gpu, &model, &data, &start, STEPS).await;
+        let (a, b) = (run().await?, run().await?);
         let gradients = exact("gradients, the bits of the second run", &bits(&b.gradients), &bits(&a.gradients))?;
         let parameters = exact("parameters, the bits of the second run", &bits(&b.parameters), &bits(&a.parameters))?;
         Ok(vec![gradients, parameters])
     })
+    .await
 }
 
 fn settings() -> Settings {
@@ -96,18 +99,18 @@ fn data(samples: usize) -> Dataset {
     Dataset { shape: SHAPE, classes: digits(), train, test: Images { pixels: vec![0; PIXELS], labels: vec![0] } }
 }
 
-fn on_cpu(model: &Model, data: &Dataset, start: &[f32]) -> Result<Trained, EngineError> {
+async fn on_cpu(model: &Model, data: &Dataset, start: &[f32]) -> Result<Trained, EngineError> {
     let mut engine = CpuEngine::new(model, data, settings())?;
-    let (loss, parameters) = pollster::block_on(train(&mut engine, start, 1))?;
+    let (loss, parameters) = train(&mut engine, start, 1).await?;
     Ok(Trained { loss, gradients: engine.gradients().to_vec(), parameters })
 }
 
-fn on_gpu(gpu: &Gpu, model: &Model, data: &Dataset, start: &[f32], steps: usize) -> Result<Trained, Fault> {
+async fn on_gpu(gpu: &Gpu, model: &Model, data: &Dataset, start: &[f32], steps: usize) -> Result<Trained, Fault> {
     let context = &gpu.context;
     let mut engine = GpuEngine::new(context, model, data, settings())?;
     gpu.ran.borrow_mut().extend(engine.training_steps().map(|step| step.label.clone()));
-    let (loss, parameters) = drive::block_on(context, train(&mut engine, start, steps))?;
-    Ok(Trained { loss, gradients: drive::block_on(context, engine.gradients())?, parameters })
+    let (loss, parameters) = drive::wait(context, train(&mut engine, start, steps)).await?;
+    Ok(Trained { loss, gradients: drive::wait(context, engine.gradients()).await?, parameters })
 }
 
 /// The last step's mean loss, and the parameters after it.

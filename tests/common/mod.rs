@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
-use mnist_wgpu::gpu::{Adapters, Context, Options};
+use mnist_wgpu::gpu::{Adapters, Context, Options, Shader};
 
 pub mod engines;
 
@@ -21,8 +21,8 @@ pub fn contexts(options: &[Options]) -> Vec<Context> {
 }
 
 /// With wgpu's run-time checks and WebGPU's default limits.
-const CHECKED: Options = Options { runtime_checks: true, default_limits: true };
+const CHECKED: Options = Options { runtime_checks: true, default_limits: true, interfaces: Shader::interfaces };
 /// As a release run has it.
-const RELEASE: Options = Options { runtime_checks: false, default_limits: false };
+const RELEASE: Options = Options { runtime_checks: false, default_limits: false, interfaces: Shader::interfaces };
 
 pub const BOTH: [Options; 2] = [CHECKED, RELEASE];

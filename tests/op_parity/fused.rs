@@ -5,6 +5,7 @@ use crate::{demand, gpus};
 use mnist_wgpu::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD, cpu};
 use mnist_wgpu::parity::fused::{self, Inputs, pack_winners};
 use mnist_wgpu::parity::{Gpu, Kind};
+use pollster::block_on;
 
 fn fused(n: usize, [channels, height, width, out, padding]: [usize; 5]) -> (usize, Conv2dReluMaxPool2d) {
     (n, Conv2dReluMaxPool2d { channels, height, width, out, padding })
@@ -65,10 +66,10 @@ fn windows_that_relu_cut_are_dead_and_pass_no_gradient() {
     zero.bias.fill(0.0);
     for gpu in gpus() {
         for inputs in [&negative, &zero] {
-            let (y, winner) = inputs.forward(&gpu).expect("it runs");
+            let (y, winner) = block_on(inputs.forward(&gpu)).expect("it runs");
             exact("y", &y, &vec![0.0; y.len()]).expect("all of it is cut to 0");
             exact("winner", &winner, &vec![DEAD; y.len()]).expect("all of it is dead");
-            let got = inputs.backward(&gpu, &winner, &inputs.d_y).expect("it runs");
+            let got = block_on(inputs.backward(&gpu, &winner, &inputs.d_y)).expect("it runs");
             exact("d_x", &got.d_x, &vec![0.0; inputs.x.len()]).expect("nothing passes");
             exact("d_weight", &got.d_params[0], &vec![0.0; inputs.weight.len()]).expect("nothing passes");
             exact("d_bias", &got.d_params[1], &vec![0.0; inputs.bias.len()]).expect("nothing passes");
@@ -84,7 +85,7 @@ fn of_equal_values_in_a_window_the_first_wins() {
     inputs.weight.fill(1.0);
     inputs.bias.fill(1.0);
     for gpu in gpus() {
-        let (y, winner) = inputs.forward(&gpu).expect("it runs");
+        let (y, winner) = block_on(inputs.forward(&gpu)).expect("it runs");
         exact("y", &y, &vec![10.0; y.len()]).expect("nine ones and the bias");
         exact("winner", &winner, &vec![0; y.len()]).expect("all four are equal");
     }
@@ -110,7 +111,7 @@ fn a_nan_anywhere_in_a_windows_field_or_kernel_reaches_its_output() {
         cpu::forward(&inputs.x, vec![cpu::Forward { op: &op, weight, bias, y: &mut y, winner: &mut winner }]);
         assert!(y[0].is_nan(), "CPU: part {part}, place {place}: {y:?}");
         for gpu in &gpus {
-            let (y, _) = inputs.forward(gpu).expect("it runs");
+            let (y, _) = block_on(inputs.forward(gpu)).expect("it runs");
             assert!(y[0].is_nan(), "{gpu}: part {part}, place {place}: {y:?}");
         }
     }
@@ -122,12 +123,12 @@ fn without_d_x_the_gradients_of_the_parameters_are_the_same() {
     let (n, op) = fused(3, [2, 7, 5, 9, 1]);
     let inputs = Inputs::draw(n, op, Kind::Mixed);
     for gpu in gpus() {
-        let (_, winner) = inputs.forward(&gpu).expect("it runs");
-        let want = inputs.backward(&gpu, &winner, &inputs.d_y).expect("it runs").d_params;
+        let (_, winner) = block_on(inputs.forward(&gpu)).expect("it runs");
+        let want = block_on(inputs.backward(&gpu, &winner, &inputs.d_y)).expect("it runs").d_params;
         let words = pack_winners(&inputs.op, &winner);
-        let got = gpu
-            .backward_params(&inputs.op, &inputs.x, &[&inputs.weight, &inputs.bias], &words, &inputs.d_y, 0)
-            .expect("it runs");
+        let params: [&[f32]; 2] = [&inputs.weight, &inputs.bias];
+        let got = gpu.backward_params(&inputs.op, &inputs.x, &params, &words, &inputs.d_y, 0);
+        let got = block_on(got).expect("it runs");
         exact("gradients", &got, &want).expect("the same kernels ran");
     }
 }

@@ -4,6 +4,7 @@ use crate::{demand, gpus};
 use mnist_wgpu::ops::cross_entropy::CrossEntropy;
 use mnist_wgpu::parity::loss::{self, Case, case};
 use mnist_wgpu::parity::{Gpu, Kind};
+use pollster::block_on;
 
 fn check(gpus: &[Gpu], what: &str, case: &Case) {
     demand(loss::check(gpus, what, case));
@@ -56,7 +57,7 @@ fn non_finite_logits_are_counted_and_only_within_the_batch() {
     case.logits[100] = f32::MAX; // large, but finite
     for gpu in gpus() {
         for (count, expected) in [(70, 5), (64, 4), (5, 4), (4, 1), (1, 1)] {
-            let (_, [train, evaluate]) = case.fused(&gpu, count).expect("it runs");
+            let (_, [train, evaluate]) = block_on(case.fused(&gpu, count)).expect("it runs");
             for metrics in [train, evaluate] {
                 assert_eq!((metrics.non_finite, metrics.count), (expected, count as u32), "{gpu}, count {count}");
                 assert!(metrics.diverged());

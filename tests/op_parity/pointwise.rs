@@ -7,6 +7,7 @@ use mnist_wgpu::ops::dropout::{self, Dropout};
 use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
 use mnist_wgpu::ops::relu::Relu;
 use mnist_wgpu::parity::pointwise::{check_dropout, check_gather, check_maxpool2d, check_relu};
+use pollster::block_on;
 
 /// More elements than a dispatch of `gpu::plan::strided` has invocations, so that its loops take a second turn.
 const SECOND_TURN: usize = (1 << 20) + 257;
@@ -43,7 +44,8 @@ fn maxpool2d_is_exact_in_values_winners_and_ties() {
 fn of_equal_values_in_a_pooling_window_the_first_wins() {
     let op = MaxPool2d { channels: 1, height: 2, width: 4, size: 2 };
     for gpu in gpus() {
-        let (y, winner) = gpu.forward(&op, 1, &[-1.0, -1.0, 0.0, 3.0, -1.0, -1.0, 3.0, 3.0], &[], 0).expect("it runs");
+        let (y, winner) =
+            block_on(gpu.forward(&op, 1, &[-1.0, -1.0, 0.0, 3.0, -1.0, -1.0, 3.0, 3.0], &[], 0)).expect("it runs");
         assert_eq!((y, winner), (vec![-1.0, 3.0], vec![0, 3]), "{gpu}");
     }
 }
@@ -59,10 +61,10 @@ fn a_nan_passes_relu_and_wins_its_pooling_window() {
             maxpool2d::cpu::forward(&pool, &x, &mut y, &mut winner);
             assert!(y[0].is_nan() && winner == [place as u32], "CPU: place {place}: {y:?}, {winner:?}");
             for gpu in gpus() {
-                let (y, _) = gpu.forward(&relu, 1, &x, &[], 0).expect("it runs");
+                let (y, _) = block_on(gpu.forward(&relu, 1, &x, &[], 0)).expect("it runs");
                 let nans: Vec<usize> = (0..4).filter(|&i| y[i].is_nan()).collect();
                 assert_eq!(nans, [place], "{gpu}: {y:?}");
-                let (y, winner) = gpu.forward(&pool, 1, &x, &[], 0).expect("it runs");
+                let (y, winner) = block_on(gpu.forward(&pool, 1, &x, &[], 0)).expect("it runs");
                 assert!(y[0].is_nan() && winner == [place as u32], "{gpu}: place {place}: {y:?}, {winner:?}");
             }
         }
