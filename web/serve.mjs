@@ -9,6 +9,7 @@ const TYPES = {
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
+    ".mjs": "text/javascript",
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",
 };
@@ -21,7 +22,12 @@ export async function serve(folders, port = 0) {
             const file = join(folder, path === "/" ? "index.html" : path);
             const content = await readFile(file).catch(() => null);
             if (content) {
-                response.setHeader("Content-Type", TYPES[extname(file)] ?? "application/octet-stream");
+                // The last two let a page share memory among threads.
+                response.writeHead(200, {
+                    "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
+                    "Cross-Origin-Opener-Policy": "same-origin",
+                    "Cross-Origin-Embedder-Policy": "require-corp",
+                });
                 return response.end(content);
             }
         }

@@ -57,6 +57,20 @@ impl Context {
         Ok(module)
     }
 
+    /// Waits for the device's compiler, and returns its first error about one of the shaders used so far. A browser
+    /// compiles while the program goes on, and tells of errors late.
+    pub async fn compiled(&self) -> Result<(), GpuError> {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (op, module) in modules {
+            let messages = module.wgpu.get_compilation_info().await.messages;
+            if let Some(error) = messages.iter().find(|m| m.message_type == wgpu::CompilationMessageType::Error) {
+                let line = error.location.map_or(String::new(), |place| format!("line {}: ", place.line_number));
+                return Err(GpuError::Shader { op, message: format!("{line}{}", error.message) });
+            }
+        }
+        self.check()
+    }
+
     /// Entry point `entry` of `shader` with the given values for its `override` constants, compiled at its first use.
     pub fn kernel(&self, shader: &Shader, entry: &str, constants: &[(&str, f64)]) -> Result<Kernel, GpuError> {
         let key = format!("{}.{entry} {constants:?}", shader.op);

@@ -147,6 +147,9 @@ impl Mapping {
         }
         context.check()?;
         let view = self.staging.slice(..).get_mapped_range().map_err(|e| GpuError::Readback(e.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
+        let values = bytemuck::pod_collect_to_vec(&view);
+        drop(view);
+        self.staging.destroy(); // a browser would keep it until it collects its garbage
+        Ok(values)
     }
 }

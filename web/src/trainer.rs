@@ -179,6 +179,7 @@ impl Trainer {
         let end = match &self.device {
             Some(context) => {
                 let engine = GpuEngine::new(context, &self.model, &self.data, self.settings).map_err(error)?;
+                context.compiled().await.map_err(error)?;
                 self.drive(engine, &listener).await
             }
             None => {

@@ -1,7 +1,9 @@
 // A browser for the tests: Debian's Chromium with WebGPU on SwiftShader, its software device, and what people do on the page.
 
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { serve } from "../serve.mjs";
 
 const tools = resolve(process.env.TOOLS);
@@ -20,8 +22,7 @@ const WITH_GPU = [
 ];
 const WITHOUT_GPU = ["--disable-features=WebGPUService,WebGPU", "--disable-gpu"];
 
-const { server, address } = await serve([join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../dist"), REFERENCE]);
-export { address };
+const { server, address } = await serve([fileURLToPath(new URL("../dist", import.meta.url)), REFERENCE]);
 
 let browsers = {};
 export async function end() {
@@ -63,15 +64,18 @@ export async function draw(page, ...strokes) {
     }
 }
 
+/** A four of two strokes, of which the first is a one. */
 export const FOUR = [
-    [[0.35, 0.2], [0.25, 0.55], [0.72, 0.55]],
     [[0.6, 0.2], [0.6, 0.85]],
+    [[0.35, 0.2], [0.25, 0.55], [0.72, 0.55]],
 ];
 
-/** What the page says of the drawing, once it says anything. */
-export async function verdict(page) {
-    await page.waitForFunction(() => document.querySelector("#verdict").textContent.trim());
-    return (await page.textContent("#verdict")).trim();
+/** Waits until the page reads `text`. */
+export function reads(page, text) {
+    const is = (text) => document.querySelector("#verdict").textContent.trim() === text;
+    return page.waitForFunction(is, text).catch(async () => {
+        throw new Error(`expected ${JSON.stringify(text)}, the page reads ${JSON.stringify(await page.textContent("#verdict"))}`);
+    });
 }
 
 /** The bars' shares. */
@@ -84,23 +88,27 @@ export async function status(page, pattern, timeout = 120_000) {
     return page.textContent("#status");
 }
 
-/** A program that imports the crate's JavaScript in a worker, as the page does: `body` has `crate` and gets `args`. */
+/**
+ * What `body`, the text of a function, returns in a worker, where it gets the crate's JavaScript, `args` and the crate's
+ * memory.
+ */
 export function inWorker(page, body, args) {
+    const name = `harness-${(harnesses += 1)}.js`;
     const source = `
-        import * as crate from ${JSON.stringify(`${address}mnist_wgpu_web.js`)};
+        import * as crate from "./mnist_wgpu_web.js";
         onmessage = async ({ data }) => {
             try {
-                const memory = (await crate.default()).memory;
+                const { memory } = await crate.default({ module_or_path: "mnist_wgpu_web_bg.wasm" });
                 postMessage({ value: await (${body})(crate, data, memory) });
             } catch (error) {
                 postMessage({ error: error.message ?? String(error) });
             }
         };`;
+    writeFileSync(join(REFERENCE, name), source);
     return page.evaluate(
-        ([source, args]) =>
+        ([name, args]) =>
             new Promise((resolve, reject) => {
-                const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-                const worker = new Worker(url, { type: "module" });
+                const worker = new Worker(name, { type: "module" });
                 worker.onerror = ({ message }) => reject(new Error(message || "the worker does not start"));
                 worker.onmessage = ({ data: { value, error } }) => {
                     worker.terminate();
@@ -108,6 +116,7 @@ export function inWorker(page, body, args) {
                 };
                 worker.postMessage(args);
             }),
-        [source, args],
+        [name, args],
     );
 }
+let harnesses = 0;
