@@ -2,6 +2,7 @@ use mnist_wgpu::data::{split, synthetic};
 use mnist_wgpu::engine::{CpuEngine, Engine, GpuEngine, Set, Settings};
 use mnist_wgpu::gpu::{Adapters, drive};
 use mnist_wgpu::model::Model;
+use mnist_wgpu::schedule::Schedule;
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::{self, Options, Position};
 use std::{error::Error, time::Instant};
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn train_and_test(mut engine: impl Engine, model: &Model) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    let options = Options { batch_size: 32, epochs: 3, seed: 0, learning_rate: 0.01, checkpoint_every: None };
+    let options = Options { batch_size: 32, epochs: 3, seed: 0, schedule: Schedule::constant(0.01), checkpoint_every: None };
     engine.set_state(&State::new(model, 0))?;
     let split = split(6_000, 0.1, 0);
     train::fit(&mut engine, &split, &options, &Position::default(), &|| start.elapsed(), &mut ()).await?;

@@ -7,6 +7,7 @@
 override LENGTH: u32 = 225280u; // a multiple of 4
 override MOMENTUM: f32 = 0.9;
 override NESTEROV: bool = true;
+override WEIGHT_DECAY: f32 = 0.0;
 
 const WORKGROUP: u32 = 256u;
 
@@ -23,13 +24,14 @@ struct Batch {
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
 @group(1) @binding(0) var<uniform> batch: Batch;
 
-// v = momentum * v + g;  p -= learning_rate * (g + momentum * v) with Nesterov, learning_rate * v without
+// g += weight_decay * p;  v = momentum * v + g;  p -= learning_rate * (g + momentum * v) with Nesterov, learning_rate * v without
 @compute @workgroup_size(WORKGROUP)
 fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     for (var i = id.x; i < LENGTH / 4u; i += groups.x * WORKGROUP) {
-        let g = gradient[i];
+        let p = param[i];
+        let g = select(gradient[i], gradient[i] + WEIGHT_DECAY * p, WEIGHT_DECAY != 0.0);
         let v = MOMENTUM * velocity[i] + g;
         velocity[i] = v;
-        param[i] -= batch.learning_rate * select(v, g + MOMENTUM * v, NESTEROV);
+        param[i] = p - batch.learning_rate * select(v, g + MOMENTUM * v, NESTEROV);
     }
 }

@@ -16,6 +16,7 @@ pub struct Row {
     pub seconds: f64,
     /// Training images over the time that training alone took.
     pub images_per_second: f64,
+    /// Of its last step.
     pub learning_rate: f64,
 }
 

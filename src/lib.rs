@@ -42,6 +42,7 @@ pub mod onnx;
 pub mod ops;
 pub mod parity;
 pub mod reading;
+pub mod schedule;
 pub mod state;
 pub mod train;
 

@@ -6,6 +6,7 @@ use crate::files;
 use crate::history::Row;
 use crate::model::Model;
 use crate::normalisation::Normalisation;
+use crate::schedule::{self, Schedule};
 use crate::state::State;
 use crate::train::Position;
 use crate::{report, tensorboard};
@@ -77,9 +78,46 @@ pub struct Training {
     pub dropout: f64,
     pub seed: u64,
     pub val_fraction: f64,
+    /// Earlier versions knew neither this nor what follows.
+    #[serde(default)]
+    pub schedule: schedule::Kind,
+    #[serde(default)]
+    pub warmup: f64,
+    #[serde(default)]
+    pub weight_decay: f64,
 }
 
 impl Training {
+    /// The classic notebook's run, which is the default.
+    pub const NOTEBOOK: Self = Self {
+        epochs: 10,
+        batch_size: 32,
+        learning_rate: 0.01,
+        momentum: 0.9,
+        nesterov: true,
+        dropout: 0.5,
+        seed: 0,
+        val_fraction: 0.1,
+        schedule: schedule::Kind::Constant,
+        warmup: 0.0,
+        weight_decay: 0.0,
+    };
+
+    /// 99% of MNIST in two epochs: one cycle of a high learning rate leaves no time for dropout.
+    pub const FAST: Self = Self {
+        epochs: 2,
+        batch_size: 64,
+        learning_rate: 0.1,
+        dropout: 0.0,
+        schedule: schedule::Kind::OneCycle,
+        ..Self::NOTEBOOK
+    };
+
+    /// The learning rate of each step.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { kind: self.schedule, rate: self.learning_rate, epochs: self.epochs, warmup: self.warmup }
+    }
+
     pub const MOST_EPOCHS: u32 = 100_000;
     pub const LARGEST_BATCH: u32 = 4096;
 
@@ -94,6 +132,8 @@ impl Training {
             ("momentum", below_one(self.momentum)),
             ("dropout", below_one(self.dropout)),
             ("val_fraction", self.val_fraction > 0.0 && self.val_fraction < 1.0),
+            ("warmup", (0.0..=f64::from(self.epochs)).contains(&self.warmup)),
+            ("weight_decay", self.weight_decay >= 0.0 && (self.weight_decay as f32).is_finite()),
         ];
         bounds.into_iter().find(|(_, within)| !within).map(|(name, _)| name)
     }

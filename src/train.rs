@@ -3,6 +3,7 @@
 use crate::data::{Split, epoch_order};
 use crate::engine::{Engine, EngineError, Pass, Set, Work};
 use crate::metrics::Totals;
+use crate::schedule::Schedule;
 use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -16,7 +17,7 @@ pub struct Options {
     pub epochs: u32,
     /// Drives the shuffles.
     pub seed: u64,
-    pub learning_rate: f32,
+    pub schedule: Schedule,
     /// Training steps between two checkpoints in the middle of an epoch; the end of an epoch is always one.
     pub checkpoint_every: Option<usize>,
 }
@@ -42,6 +43,8 @@ pub struct EpochReport {
     pub epoch: u32,
     pub train: Totals,
     pub val: Totals,
+    /// Of its last step.
+    pub learning_rate: f64,
     /// What training took, and what validation took.
     pub train_seconds: f64,
     pub val_seconds: f64,
@@ -204,7 +207,7 @@ pub async fn fit<E: Engine>(
         let epoch = position.epochs + 1;
         let first_step = position.epochs as usize * batches;
         let order = epoch_order(&split.train, options.seed, epoch);
-        let learning_rate = |_| options.learning_rate;
+        let learning_rate = |batch| options.schedule.at(first_step + batch, batches) as f32;
         engine.begin(&Pass::train(&order, first_step as u32, &learning_rate))?; // the dropout counter may wrap
 
         let mut pass = Progression::new(epoch, Work::Train, batches, clock);
@@ -233,7 +236,8 @@ pub async fn fit<E: Engine>(
             other => other?,
         };
         let (train_seconds, val_seconds) = (position.seconds, (clock() - began).as_secs_f64());
-        let report = EpochReport { epoch, train: position.totals, val, train_seconds, val_seconds };
+        let learning_rate = options.schedule.at(first_step + batches - 1, batches);
+        let report = EpochReport { epoch, train: position.totals, val, learning_rate, train_seconds, val_seconds };
         observer.epoch(&report, &engine.state().await?).map_err(TrainError::Observer)?;
         position = Position { epochs: epoch, ..Position::default() };
     }

@@ -15,6 +15,7 @@ use mnist_wgpu::engine::{CpuEngine, Engine, Set, Settings};
 use mnist_wgpu::evaluation::{judge, softmax, verdict};
 use mnist_wgpu::model::Model;
 use mnist_wgpu::ops::{Layer, conv2d, linear, maxpool2d};
+use mnist_wgpu::schedule::Schedule;
 use mnist_wgpu::sources::{Named, Sources, load};
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::{self, EpochReport, Observer, Options, Position};
@@ -29,7 +30,7 @@ const VARIED: usize = 108_000;
 const SYNTHETIC: usize = 20_000;
 const OUTLIERS: usize = 120_000;
 /// Up to which epoch to train at which learning rate.
-const SCHEDULE: [(u32, f32); 3] = [(7, 0.02), (10, 0.005), (12, 0.001)];
+const SCHEDULE: [(u32, f64); 3] = [(7, 0.02), (10, 0.005), (12, 0.001)];
 /// Share of the validation images that may be doubted.
 const DOUBTED: f64 = 0.015;
 const BATCH_SIZE: usize = 64;
@@ -123,7 +124,13 @@ fn train(mnist: &Dataset, parts: &Split, val_fraction: f64) -> Result<Vec<u8>> {
     engine.set_state(&State::new(&model, SEED))?;
     let (start, mut position) = (Instant::now(), Position::default());
     for (epochs, learning_rate) in SCHEDULE {
-        let options = Options { batch_size: BATCH_SIZE, epochs, seed: SEED, learning_rate, checkpoint_every: None };
+        let options = Options {
+            batch_size: BATCH_SIZE,
+            epochs,
+            seed: SEED,
+            schedule: Schedule::constant(learning_rate),
+            checkpoint_every: None,
+        };
         let clock = || start.elapsed();
         pollster::block_on(train::fit(&mut engine, &parts, &options, &position, &clock, &mut Print))?;
         position.epochs = epochs;

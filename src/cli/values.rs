@@ -2,6 +2,7 @@
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use mnist_wgpu::run::Training;
+use mnist_wgpu::schedule::Kind;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,16 @@ pub fn positive(text: &str) -> Result<f64, String> {
 /// Also once it is an f32.
 pub fn below_one(text: &str) -> Result<f64, String> {
     number(text, |x| x >= 0.0 && (x as f32) < 1.0, "from 0 to below 1")
+}
+
+/// Also once it is an f32.
+pub fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, |x| x >= 0.0 && (x as f32).is_finite(), "from 0 on")
+}
+
+pub fn schedule(text: &str) -> Result<Kind, String> {
+    let known = Kind::ALL.map(Kind::name).join(", ");
+    Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("expected one of: {known}"))
 }
 
 pub fn fraction(text: &str) -> Result<f64, String> {

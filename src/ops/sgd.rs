@@ -6,7 +6,7 @@ use crate::shader;
 
 pub const SHADER: Shader = shader!("sgd");
 
-/// The optimizer's settings; weight decay and dampening are 0.
+/// The optimizer's settings; dampening is 0.
 ///
 /// PyTorch starts the momentum buffer as the first gradient. With dampening 0 a buffer that starts at zero gives the
 /// same.
@@ -14,11 +14,13 @@ pub const SHADER: Shader = shader!("sgd");
 pub struct Sgd {
     pub momentum: f32,
     pub nesterov: bool,
+    /// Added to the gradient, times the parameter. PyTorch's, which is not decoupled.
+    pub weight_decay: f32,
 }
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self { momentum: 0.9, nesterov: true }
+        Self { momentum: 0.9, nesterov: true, weight_decay: 0.0 }
     }
 }
 
@@ -38,6 +40,7 @@ impl Sgd {
                 ("LENGTH", total as f64),
                 ("MOMENTUM", f64::from(self.momentum)),
                 ("NESTEROV", f64::from(u8::from(self.nesterov))),
+                ("WEIGHT_DECAY", f64::from(self.weight_decay)),
             ],
             buffers: &[("param", param, total), ("velocity", momentum, total), ("gradient", gradient, total)],
             invocations: strided(total / 4),
@@ -55,15 +58,17 @@ pub mod cpu {
     /// Parameters that one task takes.
     const PER_TASK: usize = 32 * 1024;
 
-    /// `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v` without.
+    /// `g += weight_decay * p`, `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v`
+    /// without.
     pub fn update<T: Real>(op: &Sgd, lr: f32, param: &mut [T], velocity: &mut [T], gradient: &[T]) {
-        let (lr, momentum) = (T::of(f64::from(lr)), T::of(f64::from(op.momentum)));
+        let [lr, momentum, weight_decay] = [lr, op.momentum, op.weight_decay].map(|x| T::of(f64::from(x)));
         let params = param.par_chunks_mut(PER_TASK).zip(velocity.par_chunks_mut(PER_TASK));
         params.zip(gradient.par_chunks(PER_TASK)).for_each(|((param, velocity), gradient)| {
             widest(
                 #[inline(always)]
                 || {
                     for ((p, v), &g) in param.iter_mut().zip(velocity).zip(gradient) {
+                        let g = if op.weight_decay == 0.0 { g } else { g + weight_decay * *p };
                         *v = momentum * *v + g;
                         let direction = if op.nesterov { g + momentum * *v } else { *v };
                         *p -= lr * direction;

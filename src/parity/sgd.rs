@@ -8,7 +8,9 @@ use crate::ops::sgd::{Sgd, cpu};
 const STEPS: usize = 10;
 /// Products and additions that one step makes of a parameter, so that after k steps no term has been rounded more than
 /// k times as often.
-const TERMS: usize = 5;
+fn terms(op: &Sgd) -> usize {
+    5 + 2 * usize::from(op.weight_decay != 0.0)
+}
 
 /// What lies behind the parameters.
 const BEHIND: f32 = 1.0;
@@ -24,8 +26,8 @@ pub async fn check(gpus: &[Gpu], op: &Sgd, lr: f32, kind: Kind, len: usize) -> V
             cpu::update(op, lr, &mut param, &mut velocity, &f64s(gradient));
             // The sum of the absolute terms: the mirror on absolute values, with a learning rate that adds.
             cpu::update(op, -lr, &mut param_size, &mut velocity_size, &magnitudes(gradient));
-            compared.push(close("velocity", got_velocity, &velocity, &velocity_size, TERMS * step)?);
-            compared.push(close("param", got_param, &param, &param_size, TERMS * step)?);
+            compared.push(close("velocity", got_velocity, &velocity, &velocity_size, terms(op) * step)?);
+            compared.push(close("param", got_param, &param, &param_size, terms(op) * step)?);
             Ok(())
         })
         .await?;

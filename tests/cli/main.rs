@@ -15,6 +15,7 @@ mod manners;
 mod networks;
 mod pictures;
 mod predict;
+mod recipes;
 mod resume;
 mod runs;
 mod selftest;

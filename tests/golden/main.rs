@@ -7,6 +7,7 @@ mod common;
 mod fused;
 mod net;
 mod ops;
+mod recipes;
 
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;

@@ -25,6 +25,8 @@ masks are those that our op draws.
     masks       element i of the (8, 128) batch: 2 where hash(i ^ hash(step + key)) is at least 2^31, else 0, with key as
                 src/ops/dropout.rs makes it of SEED and layer 8
 
+recipes.safetensors: the rates of PyTorch's schedulers, and SGD with weight decay by such rates.
+
 ops.safetensors: single ops on small inputs, which are stored too. <op>.<case>.sizes (int32) holds a case's sizes, in the
     order of the comment above it. Unless said otherwise an input is `signed`; each draws the next stream, from 1000 on.
 """
@@ -214,9 +216,73 @@ def ops():
     return out
 
 
+# As src/schedule.rs counts them.
+CONSTANT, STEP, COSINE, ONE_CYCLE = range(4)
+
+
+def schedules():
+    """The rate of each step: kind, epochs, steps an epoch, tenths of an epoch of warm-up."""
+    for kind, epochs, per_epoch, warmup in [
+        (CONSTANT, 2, 5, 0),
+        (CONSTANT, 2, 10, 5),
+        (STEP, 3, 7, 0),
+        (STEP, 4, 5, 10),
+        (COSINE, 3, 7, 0),
+        (COSINE, 2, 10, 3),
+        (ONE_CYCLE, 2, 25, 0),
+        (ONE_CYCLE, 3, 7, 0),
+        (ONE_CYCLE, 3, 10, 15),
+    ]:
+        steps, rise = epochs * per_epoch, warmup * per_epoch // 10
+        sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        schedulers, S = [], torch.optim.lr_scheduler
+        if rise and kind != ONE_CYCLE:
+            schedulers.append(S.LinearLR(sgd, start_factor=0.01, total_iters=rise))
+            steps -= rise
+        if kind == CONSTANT:
+            schedulers.append(S.ConstantLR(sgd, factor=1.0))
+        elif kind == STEP:
+            schedulers.append(S.StepLR(sgd, step_size=-(-steps // 3), gamma=0.1))
+        elif kind == COSINE:
+            schedulers.append(S.CosineAnnealingLR(sgd, T_max=steps))
+        else:
+            share = rise / steps if rise else 0.3
+            schedulers.append(S.OneCycleLR(sgd, 0.1, total_steps=steps, pct_start=share, cycle_momentum=False))
+        scheduler = schedulers[0] if len(schedulers) == 1 else S.SequentialLR(sgd, schedulers, milestones=[rise])
+        rates = []
+        for _ in range(epochs * per_epoch):
+            rates.append(sgd.param_groups[0]["lr"])
+            sgd.step()
+            scheduler.step()
+        yield (kind, epochs, per_epoch, warmup), rates
+
+
+def recipes():
+    out = {}
+    for i, (sizes, rates) in enumerate(schedules()):
+        out |= {f"schedule.{i}.sizes": sizes, f"schedule.{i}.rates": rates}
+
+    # Ten steps of SGD with weight decay; the rates are those of a one-cycle. hyper: momentum, weight decay.
+    rates = [float(np.float32(rate)) for sizes, rates in schedules() if sizes == (ONE_CYCLE, 3, 7, 0) for rate in rates][:10]
+    for i, (momentum, decay, nesterov) in enumerate([(0.9, 5e-4, 1), (0.9, 0.25, 0), (0.0, 0.25, 0)]):
+        momentum, decay = float(np.float32(momentum)), float(np.float32(decay))
+        numbers = lambda stream, count: torch.tensor(signed(2000 + 10 * i + stream, count), dtype=torch.float64)
+        param, grads, params = numbers(0, 37).clone(), numbers(1, 370).reshape(10, 37), []
+        start = param.clone()
+        sgd = torch.optim.SGD([param], lr=1.0, momentum=momentum, nesterov=bool(nesterov), weight_decay=decay)
+        for rate, grad in zip(rates, grads):
+            sgd.param_groups[0]["lr"], param.grad = rate, grad
+            sgd.step()
+            params.append(param.clone())
+        case = dict(param=start, grads=grads, params=torch.stack(params), hyper=[momentum, decay], rates=rates)
+        out |= {f"sgd.{i}.{key}": value for key, value in case.items()} | {f"sgd.{i}.sizes": [37, nesterov]}
+    return out
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     save("plain", training(masked=False))
     save("masked", training(masked=True))
     save("ops", ops())
+    save("recipes", recipes())

@@ -169,9 +169,11 @@ impl<'a> Gpu<'a> {
     }
 }
 
-/// Runs `each` with the sizes of every case of `op` in the file; there are `count`.
-fn cases(op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) {
-    let golden = Golden::read("ops.safetensors");
+const OPS: &str = "ops.safetensors";
+
+/// Runs `each` with the sizes of every case of `op` in `file`; there are `count`.
+fn cases(file: &str, op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) {
+    let golden = Golden::read(file);
     let sizes = format!("{op}.");
     let found = golden.names().iter().filter(|name| name.starts_with(&sizes) && name.ends_with(".sizes")).count();
     assert_eq!(found, count, "cases of {op}");
@@ -194,7 +196,7 @@ fn zeros(len: usize) -> Vec<f64> {
 #[test]
 fn conv2d_meets_pytorch() {
     with_gpus(|gpus| {
-        cases("conv2d", 4, |golden, name, sizes| {
+        cases(OPS, "conv2d", 4, |golden, name, sizes| {
             let &[n, channels, height, width, out, kernel, padding] = sizes else { panic!("{name}: {sizes:?}") };
             let op = Conv2d { channels, height, width, out, kernel, padding };
             let (oh, ow) = op.output_size();
@@ -223,7 +225,7 @@ fn conv2d_meets_pytorch() {
 #[test]
 fn linear_meets_pytorch() {
     with_gpus(|gpus| {
-        cases("linear", 3, |golden, name, sizes| {
+        cases(OPS, "linear", 3, |golden, name, sizes| {
             let &[n, inputs, outputs] = sizes else { panic!("{name}: {sizes:?}") };
             let op = Linear::new(inputs, outputs);
             let mut case = Case::read(golden, name, n, [inputs + 1, outputs, n]);
@@ -251,7 +253,7 @@ fn linear_meets_pytorch() {
 #[test]
 fn maxpool2d_meets_pytorch_on_ties() {
     with_gpus(|gpus| {
-        cases("maxpool2d", 4, |golden, name, sizes| {
+        cases(OPS, "maxpool2d", 4, |golden, name, sizes| {
             let &[n, channels, height, width, size] = sizes else { panic!("{name}: {sizes:?}") };
             let op = MaxPool2d { channels, height, width, size };
             let case = Case::read(golden, name, n, [0, 0, 0]);
@@ -268,7 +270,7 @@ fn maxpool2d_meets_pytorch_on_ties() {
 #[test]
 fn relu_meets_pytorch_around_zero() {
     with_gpus(|gpus| {
-        cases("relu", 2, |golden, name, sizes| {
+        cases(OPS, "relu", 2, |golden, name, sizes| {
             let op = Relu { len: sizes[0] };
             let case = Case::read(golden, name, 1, [0, 0, 0]);
             let (mut y, mut d_x) = (zeros(op.len), zeros(op.len));
@@ -288,7 +290,7 @@ fn relu_meets_pytorch_around_zero() {
 #[test]
 fn cross_entropy_meets_pytorch() {
     with_gpus(|gpus| {
-        cases("cross_entropy", 4, |golden, name, sizes| {
+        cases(OPS, "cross_entropy", 4, |golden, name, sizes| {
             let &[n, classes] = sizes else { panic!("{name}: {sizes:?}") };
             let op = CrossEntropy { classes };
             let logits = golden.floats(&format!("{name}.logits"));
@@ -341,16 +343,24 @@ fn cross_entropy_meets_pytorch() {
     });
 }
 
-/// Three updates in a row: each element is a sum of its start and three steps, each of which weighs all gradients so
-/// far.
 #[test]
 fn sgd_meets_pytorch() {
+    sgd_meets(OPS, 4, |golden, name, nesterov| {
+        let [lr, momentum] = golden.floats(&format!("{name}.hyper"))[..] else { panic!("{name}") };
+        (vec![lr; 3], Sgd { momentum, nesterov, weight_decay: 0.0 })
+    });
+}
+
+/// Updates in a row, whose learning rates and settings `hyper` gives: each element is a sum of its start and of the steps,
+/// each of which weighs all gradients so far.
+pub fn sgd_meets(file: &str, count: usize, hyper: impl Fn(&Golden, &str, bool) -> (Vec<f32>, Sgd)) {
     with_gpus(|gpus| {
-        cases("sgd", 4, |golden, name, sizes| {
+        cases(file, "sgd", count, |golden, name, sizes| {
             let &[len, nesterov] = sizes else { panic!("{name}: {sizes:?}") };
             let floats = |key: &str| golden.floats(&format!("{name}.{key}"));
-            let (start, gradients, params, hyper) = (floats("param"), floats("grads"), floats("params"), floats("hyper"));
-            let (lr, op) = (hyper[0], Sgd { momentum: hyper[1], nesterov: nesterov == 1 });
+            let (start, gradients, params) = (floats("param"), floats("grads"), floats("params"));
+            let (rates, op) = hyper(golden, name, nesterov == 1);
+            assert_eq!(gradients.len(), rates.len() * len);
             let (mut magnitude, mut magnitude_v) = (magnitudes(&start), zeros(len));
             let (mut p64, mut v64) = (f64s(&start), zeros(len));
             let (mut p32, mut v32) = (start.clone(), vec![0.0; len]);
@@ -358,11 +368,13 @@ fn sgd_meets_pytorch() {
             let whole = |values: &[f32]| [values, &vec![0.0; len.next_multiple_of(4) - len]].concat();
             let arenas = |gpu: &Gpu| [whole(&start), whole(&vec![0.0; len])].map(|values| gpu.tensor(&values));
             let on_gpus: Vec<_> = gpus.iter().map(|gpu| (gpu, arenas(gpu))).collect();
-            for (step, (gradient, want)) in gradients.chunks_exact(len).zip(params.chunks_exact(len)).enumerate() {
+            let steps = gradients.chunks_exact(len).zip(params.chunks_exact(len)).zip(rates).enumerate();
+            for (step, ((gradient, want), lr)) in steps {
                 // Of absolute values, with the sign of the learning rate turned: the sum of all terms.
                 sgd::cpu::update(&op, -lr, &mut magnitude, &mut magnitude_v, &magnitudes(gradient));
                 let name = format!("{name}, step {step}");
-                let terms = 2 * (step + 2); // products and additions, each of which rounds
+                let decayed = 2 * usize::from(op.weight_decay != 0.0);
+                let terms = (2 + decayed) * (step + 2); // products and additions, each of which rounds
                 let check = Check { name: name.clone(), want: f64s(want), magnitude: magnitude.clone(), terms };
                 sgd::cpu::update(&op, lr, &mut p64, &mut v64, &f64s(gradient));
                 check.compare_f64(&p64);

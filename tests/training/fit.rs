@@ -3,6 +3,7 @@
 use mnist_wgpu::data::{Split, epoch_order};
 use mnist_wgpu::engine::{Engine, EngineError, Pass, Set, Work};
 use mnist_wgpu::metrics::BatchMetrics;
+use mnist_wgpu::schedule::Schedule;
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::{EpochReport, Observer, Options, Position, Progress, TrainError, evaluate, fit};
 use std::cell::Cell;
@@ -38,7 +39,7 @@ impl Engine for Notes {
     fn begin(&mut self, pass: &Pass) -> Result<(), EngineError> {
         assert!(self.finished.is_empty(), "metrics of the last order are still in flight");
         let &Pass { set, work, order, first_step, learning_rate } = pass;
-        assert_eq!(learning_rate(3), if work == Work::Train { OPTIONS.learning_rate } else { 0.0 });
+        assert_eq!(learning_rate(3), if work == Work::Train { OPTIONS.schedule.rate as f32 } else { 0.0 });
         self.begun.push(Begun { set, work, order: order.to_vec(), first_step, batches: Vec::new() });
         Ok(())
     }
@@ -119,7 +120,8 @@ fn parts() -> Split {
     Split { train: (0..103).collect(), val: (103..114).collect() }
 }
 
-const OPTIONS: Options = Options { batch_size: BATCH, epochs: 3, seed: 5, learning_rate: 0.25, checkpoint_every: None };
+const OPTIONS: Options =
+    Options { batch_size: BATCH, epochs: 3, seed: 5, schedule: Schedule::constant(0.25), checkpoint_every: None };
 
 /// Trains with a clock on which every look takes `tick`.
 fn run(engine: &mut Notes, parts: &Split, watcher: &mut Watcher, tick: Duration) -> Result<(), TrainError> {

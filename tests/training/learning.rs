@@ -6,6 +6,7 @@ use crate::{digits, first, images, net};
 use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::{Set, Settings};
 use mnist_wgpu::metrics::{BatchMetrics, Totals};
+use mnist_wgpu::schedule::Schedule;
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::{EpochReport, Observer, Options, Position, TrainError, fit};
 use std::error::Error;
@@ -72,7 +73,7 @@ fn learns_digits(engine: &mut Any, data: &Dataset) {
 
     let parts = split(data.train.len(), 0.1, settings.seed);
     let Settings { batch_size, seed, .. } = settings;
-    let options = Options { batch_size, epochs: EPOCHS, seed, learning_rate: 0.01, checkpoint_every: None };
+    let options = Options { batch_size, epochs: EPOCHS, seed, schedule: Schedule::constant(0.01), checkpoint_every: None };
     let mut reports = Reports::default();
     engine
         .wait(async |engine| fit(engine, &parts, &options, &Position::default(), &|| Duration::ZERO, &mut reports).await)
@@ -140,7 +141,7 @@ fn a_nan_in_any_parameter_reaches_the_loss_on_every_gpu() {
 fn diverges(engine: &mut Any) {
     engine.start(&net(0.5).init(0));
     let parts = split(images().train.len(), 0.1, 0);
-    let options = Options { batch_size: 32, epochs: 1, seed: 0, learning_rate: 1e6, checkpoint_every: None };
+    let options = Options { batch_size: 32, epochs: 1, seed: 0, schedule: Schedule::constant(1e6), checkpoint_every: None };
     let mut reports = Reports::default();
     let result = engine
         .wait(async |engine| fit(engine, &parts, &options, &Position::default(), &|| Duration::ZERO, &mut reports).await);

@@ -10,6 +10,7 @@ use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Set, S
 use mnist_wgpu::evaluation::{Confusion, Judged, judge, worst_mistakes};
 use mnist_wgpu::metrics::{BatchMetrics, Totals};
 use mnist_wgpu::model::Model;
+use mnist_wgpu::schedule::Schedule;
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::{self, EpochReport, Observer, Options, Position, Progress, TrainError};
 use std::cell::{Cell, RefCell};
@@ -262,7 +263,7 @@ impl Trainer {
             batch_size,
             epochs: position.epochs + 1,
             seed: self.settings.seed,
-            learning_rate: self.wishes.learning_rate.get(),
+            schedule: Schedule::constant(self.wishes.learning_rate.get().into()),
             checkpoint_every: None,
         };
         self.wishes.heard.set(false);

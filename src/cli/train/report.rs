@@ -52,11 +52,20 @@ fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
     };
     let layers: Vec<String> = model.layers().iter().map(ToString::to_string).collect();
     let momentum = if training.nesterov { "Nesterov momentum" } else { "momentum" };
+    let mut optimizer = format!("SGD, learning rate {}, {momentum} {}", training.learning_rate, training.momentum);
+    if training.weight_decay > 0.0 {
+        optimizer += &format!(", weight decay {}", training.weight_decay);
+    }
+    let schedule = match (training.schedule, training.warmup) {
+        (kind, 0.0) => kind.name().to_string(),
+        (kind, warmup) => format!("{}, {warmup} epochs of warm-up", kind.name()),
+    };
     let images = |count| thousands(count) + " images";
     let mut facts = vec![
         ("Network", layers.join(" ")),
         ("Parameters", thousands(model.parameter_count())),
-        ("Optimizer", format!("SGD, learning rate {}, {momentum} {}", training.learning_rate, training.momentum)),
+        ("Optimizer", optimizer),
+        ("Schedule", schedule),
         ("Batch size", training.batch_size.to_string()),
         ("Epochs", training.epochs.to_string()),
         ("Seed", training.seed.to_string()),

@@ -122,7 +122,7 @@ impl<'a> Session<'a> {
             batch_size,
             epochs,
             seed: training.seed,
-            learning_rate: training.learning_rate as f32,
+            schedule: training.schedule(),
             checkpoint_every: self.checkpoint_every,
         };
         let split = split(self.data.dataset.train.len(), training.val_fraction, training.seed);
@@ -323,7 +323,7 @@ impl Observer for Session<'_> {
             val_accuracy: report.val.accuracy(),
             seconds: report.train_seconds + report.val_seconds,
             images_per_second: report.train.count() as f64 / report.train_seconds.max(1e-9),
-            learning_rate: self.training().learning_rate,
+            learning_rate: report.learning_rate,
         };
         self.watch.epoch(&row);
         self.event(|events| events.epoch(&row));
