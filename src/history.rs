@@ -25,6 +25,11 @@ pub fn best(rows: &[Row]) -> Option<&Row> {
     rows.iter().reduce(|best, row| if better(row, best) { row } else { best })
 }
 
+/// Epochs after the best.
+pub fn since_best(rows: &[Row]) -> u32 {
+    best(rows).zip(rows.last()).map_or(0, |(best, last)| last.epoch - best.epoch)
+}
+
 /// Whether `row` beats `than` by validation.
 pub fn better(row: &Row, than: &Row) -> bool {
     row.val_accuracy.total_cmp(&than.val_accuracy).then(than.val_loss.total_cmp(&row.val_loss)).is_gt()

@@ -85,6 +85,9 @@ pub struct Training {
     pub warmup: f64,
     #[serde(default)]
     pub weight_decay: f64,
+    /// The run ends when validation has not improved for so many epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u32>,
 }
 
 impl Training {
@@ -101,6 +104,7 @@ impl Training {
         schedule: schedule::Kind::Constant,
         warmup: 0.0,
         weight_decay: 0.0,
+        patience: None,
     };
 
     /// 99% of MNIST in two epochs: one cycle of a high learning rate leaves no time for dropout.
@@ -132,6 +136,7 @@ impl Training {
             ("momentum", below_one(self.momentum)),
             ("dropout", below_one(self.dropout)),
             ("val_fraction", self.val_fraction > 0.0 && self.val_fraction < 1.0),
+            ("patience", self.patience != Some(0)),
             ("warmup", (0.0..=f64::from(self.epochs)).contains(&self.warmup)),
             ("weight_decay", self.weight_decay >= 0.0 && (self.weight_decay as f32).is_finite()),
         ];

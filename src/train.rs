@@ -76,6 +76,11 @@ pub trait Observer {
         Ok(())
     }
 
+    /// Asked before every epoch; `true` ends the loop as if it had been the last.
+    fn enough(&self) -> bool {
+        false
+    }
+
     /// Asked after every few batches; `true` ends the loop with [`TrainError::Interrupted`], after a checkpoint.
     fn stop(&self) -> bool {
         false
@@ -188,7 +193,7 @@ impl<'a> Progression<'a> {
     }
 }
 
-/// Trains from where `start` stands to the end of epoch `options.epochs`; the engine has the state that belongs to
+/// Trains from where `start` stands to the end of epoch `options.epochs`, or until it is enough; the engine has the state that belongs to
 /// `start`. `clock` tells the time since any fixed moment.
 pub async fn fit<E: Engine>(
     engine: &mut E,
@@ -203,7 +208,7 @@ pub async fn fit<E: Engine>(
         return Err(TrainError::TooFewImages { training: split.train.len(), batch_size: options.batch_size });
     }
     let mut position = *start;
-    while position.epochs < options.epochs {
+    while position.epochs < options.epochs && !(position.batches == 0 && observer.enough()) {
         let epoch = position.epochs + 1;
         let first_step = position.epochs as usize * batches;
         let order = epoch_order(&split.train, options.seed, epoch);

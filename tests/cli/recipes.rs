@@ -71,6 +71,20 @@ fn a_run_taken_up_again_keeps_to_its_schedule_to_the_same_bits() {
 }
 
 #[test]
+fn a_run_ends_when_its_patience_does_and_is_tested_as_any_other() {
+    let folder = tempdir().unwrap();
+    // Such a rate makes a network that is no better than guessing, and does not improve.
+    let ended = run(begin(folder.path(), "run").args(["--epochs", "30", "--lr", "1", "--momentum", "0", "--patience", "2"]));
+    let ended = ended.expect(0, &["Validation has not improved for 2 epochs", "its network is kept and tested"]);
+    assert!(ended.last_line().starts_with("Loss on test set:"), "{}", ended.stdout);
+    let rows = || fs::read_to_string(folder.path().join("run/metrics.csv")).unwrap();
+    let before = rows();
+    assert!(before.lines().count() < 30, "{before}");
+    let again = run(program(folder.path()).args(["train", "--resume", "run"])).expect(0, &[]);
+    assert_eq!((rows(), again.last_line()), (before, ended.last_line()), "it ends where it ended");
+}
+
+#[test]
 fn settings_of_a_recipe_that_cannot_be_are_refused_in_words() {
     let folder = tempdir().unwrap();
     for (arguments, words) in [

@@ -22,6 +22,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--dropout", "[default: 0.5]"),
                 ("--seed", "[default: 0]"),
                 ("--val-fraction", "[default: 0.1]"),
+                ("--patience", ""),
                 ("--out", "[default: a new one, runs/DATE-NAME]"),
                 ("--force", ""),
                 ("--resume", ""),

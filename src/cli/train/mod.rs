@@ -90,6 +90,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
     val_fraction: f64,
 
+    /// End when validation has not improved for N epochs; the schedule stays that of --epochs
+    #[arg(long, value_name = "N", value_parser = values::epochs, allow_negative_numbers = true)]
+    patience: Option<u32>,
+
     /// Folder of the run, for the network, its settings, figures and pictures [default: a new one, runs/DATE-NAME]
     #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     out: Option<PathBuf>,
@@ -139,6 +143,7 @@ impl Arguments {
             schedule: self.schedule.unwrap_or(preset.schedule),
             warmup: self.warmup.unwrap_or(preset.warmup),
             weight_decay: self.weight_decay.unwrap_or(preset.weight_decay),
+            patience: self.patience.or(preset.patience),
         };
         let (warmup, epochs) = (training.warmup, training.epochs);
         match warmup <= f64::from(epochs) {
@@ -153,7 +158,7 @@ impl Arguments {
 }
 
 /// What a resumed run has from its own folder.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "preset",
     "batch_size",
     "lr",
@@ -165,6 +170,7 @@ const SETTINGS: [&str; 13] = [
     "dropout",
     "seed",
     "val_fraction",
+    "patience",
     "out",
     "force",
 ];

@@ -140,6 +140,10 @@ impl<'a> Session<'a> {
         if !self.rows_written {
             self.write_rows();
         }
+        if self.enough() && self.position.epochs < epochs {
+            let since = history::since_best(&self.rows);
+            note(format_args!("Validation has not improved for {since} epochs: that is enough (--patience)."));
+        }
         let best = run::load_network(&self.run.path(run::MODEL))?;
         let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
@@ -193,7 +197,7 @@ impl<'a> Session<'a> {
     /// Judges the test images by the network that the run keeps.
     async fn test<E: Engine>(&mut self, engine: &mut E, best: &Checkpoint) -> Result<Judged, Failure> {
         engine.set_state(&best.state)?;
-        if let Some(best) = history::best(&self.rows).filter(|best| best.epoch < self.training().epochs) {
+        if let Some(best) = history::best(&self.rows).filter(|best| best.epoch < self.position.epochs) {
             note(format_args!("Epoch {} was the best by validation: its network is kept and tested.", best.epoch));
         }
         let order: Vec<u32> = (0..self.data.dataset.test.len() as u32).collect();
@@ -338,6 +342,10 @@ impl Observer for Session<'_> {
             self.be_latest();
         }
         Ok(())
+    }
+
+    fn enough(&self) -> bool {
+        self.training().patience.is_some_and(|patience| history::since_best(&self.rows) >= patience)
     }
 
     fn stop(&self) -> bool {
