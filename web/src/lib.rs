@@ -14,6 +14,7 @@
 mod data;
 mod device;
 mod js;
+mod listener;
 mod network;
 mod trainer;
 

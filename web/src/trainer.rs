@@ -2,19 +2,19 @@
 
 use crate::data::Dataset;
 use crate::device::Device;
-use crate::js::{clock, error, object, others, property, shown};
-use js_sys::{Array, Float64Array, Function, Promise, Uint8Array};
+use crate::js::{clock, error, others, property, shown};
+use crate::listener::{Listener, Phase};
+use js_sys::{Function, Promise, Uint8Array};
 use mnist_wgpu::checkpoint::{self, CheckpointError, Info};
 use mnist_wgpu::data::{Split, split};
-use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Set, Settings, Work};
-use mnist_wgpu::evaluation::{Confusion, Judged, judge, worst_mistakes};
-use mnist_wgpu::metrics::{BatchMetrics, Totals};
+use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Set, Settings};
+use mnist_wgpu::evaluation::judge;
+use mnist_wgpu::metrics::BatchMetrics;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::schedule::Schedule;
 use mnist_wgpu::state::State;
-use mnist_wgpu::train::{self, EpochReport, Observer, Options, Position, Progress, TrainError};
+use mnist_wgpu::train::{self, Options, Position, TrainError};
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,44 +40,8 @@ export interface Settings {
     /** Milliseconds between two `weights` events: 500 */
     pulse?: number;
 }
-
-/** What a run tells. Shares are in [0, 1]; loss is the mean cross-entropy of an image. */
-export type Event =
-    | {
-          /** After every few batches; loss and accuracy are of these. */
-          type: \"progress\";
-          work: \"train\" | \"validate\" | \"test\";
-          epoch: number;
-          done: number;
-          batches: number;
-          images: number;
-          loss: number;
-          accuracy: number;
-      }
-    | {
-          /** Now and then: the network as it is, a .safetensors file. */
-          type: \"weights\";
-          epoch: number;
-          bytes: Uint8Array;
-      }
-    | {
-          /** After every epoch. */
-          type: \"epoch\";
-          epoch: number;
-          train: { loss: number; accuracy: number };
-          val: { loss: number; accuracy: number };
-          test: { loss: number; accuracy: number };
-          /** Seconds that training and validation took. */
-          seconds: number;
-          /** Images of each class (row) taken for each (column), of the test images. */
-          confusion: Float64Array;
-          /** The test images with the largest loss among those judged wrong. */
-          mistakes: { sample: Uint8Array; truth: number; guess: number; confidence: number }[];
-      };
 ";
 
-/// Images of which an epoch's event shows the mistakes, at most.
-const MISTAKES: usize = 24;
 /// The command line's share of images held out for validation.
 const VAL_FRACTION: f64 = 0.1;
 
@@ -85,26 +49,27 @@ const VAL_FRACTION: f64 = 0.1;
 #[wasm_bindgen]
 pub struct Trainer {
     device: Option<Rc<mnist_wgpu::gpu::Context>>,
-    data: Rc<mnist_wgpu::data::Dataset>,
+    pub(crate) data: Rc<mnist_wgpu::data::Dataset>,
     dataset: &'static str,
     model: Model,
     settings: Settings,
     epochs: u32,
-    pulse: Duration,
-    wishes: Wishes,
+    pub(crate) pulse: Duration,
+    pub(crate) wishes: Wishes,
     /// The network as it was last told.
-    state: RefCell<State>,
-    position: Cell<Position>,
+    pub(crate) state: RefCell<State>,
+    pub(crate) position: Cell<Position>,
+    is_running: Cell<bool>,
 }
 
 /// What the page wants, looked at between batches.
 #[derive(Default)]
-struct Wishes {
+pub struct Wishes {
     learning_rate: Cell<f32>,
-    pause: Cell<bool>,
-    stop: Cell<bool>,
+    pub pause: Cell<bool>,
+    pub stop: Cell<bool>,
     /// Something changed.
-    heard: Cell<bool>,
+    pub heard: Cell<bool>,
     /// Ends a pause.
     go_on: RefCell<Option<Function>>,
 }
@@ -167,28 +132,40 @@ impl Trainer {
             wishes: Wishes { learning_rate: Cell::new(learning_rate), ..Wishes::default() },
             state: RefCell::new(state),
             position: Cell::default(),
+            is_running: Cell::default(),
         })
     }
 
     /// Trains to the last epoch, or until it is stopped; which of the two, the promise says: `"done"` or `"stopped"`.
-    /// `listener` hears of all that happens.
+    /// `listener` hears of all that happens. After a stop another run goes on where this one stood.
     #[wasm_bindgen(unchecked_return_type = "\"done\" | \"stopped\"")]
     pub async fn run(
         &self,
         #[wasm_bindgen(unchecked_param_type = "(event: Event) => void")] listener: Function,
     ) -> Result<String, JsError> {
+        if self.is_running.replace(true) {
+            return Err(error("the run is on already; wait for its end, or stop it"));
+        }
+        self.wishes.stop.set(false);
+        self.wishes.pause.set(false);
+        let end = self.run_on_device(&listener).await;
+        self.is_running.set(false);
+        end.map(String::from)
+    }
+
+    async fn run_on_device(&self, listener: &Function) -> Result<&'static str, JsError> {
         let end = match &self.device {
             Some(context) => {
                 let engine = GpuEngine::new(context, &self.model, &self.data, self.settings).map_err(error)?;
                 context.compiled().await.map_err(error)?;
-                self.drive(engine, &listener).await
+                self.drive(engine, listener).await
             }
             None => {
                 let engine = CpuEngine::new(&self.model, &self.data, self.settings).map_err(error)?;
-                self.drive(engine, &listener).await
+                self.drive(engine, listener).await
             }
         };
-        end.map_err(error).map(String::from)
+        end.map_err(error)
     }
 
     /// Waits after the batches that are at work.
@@ -220,7 +197,8 @@ impl Trainer {
         self.bytes().map_err(error)
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+    /// See [`Trainer::file`].
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, CheckpointError> {
         let info = Info {
             input: self.data.shape,
             layers: self.model.layers().to_vec(),
@@ -317,124 +295,5 @@ impl<E: Engine> Engine for Yielding<E> {
 
     fn set_state(&mut self, state: &State) -> Result<(), EngineError> {
         self.0.set_state(state)
-    }
-}
-
-/// What the loop is at.
-#[derive(Clone, Copy, PartialEq)]
-enum Phase {
-    Train,
-    Validate,
-    Test,
-}
-
-/// Stands between the loop and the page.
-struct Listener<'a> {
-    trainer: &'a Trainer,
-    listener: &'a Function,
-    phase: Phase,
-    /// When the stretch began.
-    since: Duration,
-    /// Of the pass so far, as it was told last: images, their losses together, those judged right.
-    told: [f64; 3],
-    report: Option<EpochReport>,
-}
-
-impl<'a> Listener<'a> {
-    fn new(trainer: &'a Trainer, listener: &'a Function) -> Self {
-        Self { trainer, listener, phase: Phase::Train, since: clock(), told: [0.0; 3], report: None }
-    }
-
-    fn tell<const N: usize>(&self, event: [(&str, JsValue); N]) {
-        if let Err(thrown) = self.listener.call1(&JsValue::NULL, &object(event)) {
-            wasm_bindgen::throw_val(thrown); // it is the page's own
-        }
-    }
-
-    fn tell_weights(&self) -> Result<(), TrainError> {
-        let bytes = self.trainer.bytes().map_err(|error| TrainError::Observer(error.into()))?;
-        let epoch = self.trainer.position.get().epochs;
-        self.tell([("type", "weights".into()), ("epoch", epoch.into()), ("bytes", Uint8Array::from(&bytes[..]).into())]);
-        Ok(())
-    }
-
-    fn tell_epoch(&mut self, judged: &Judged) {
-        let Some(report) = self.report.take() else { return };
-        let test = &self.trainer.data.test;
-        let pixels = self.trainer.data.image_len();
-        let confusion = Confusion::of(judged, &test.labels);
-        let counts: Vec<f64> = confusion.rows().flatten().map(|&count| count as f64).collect();
-        let mistakes = worst_mistakes(judged, &test.labels, MISTAKES).into_iter().map(|mistake| {
-            object([
-                ("sample", Uint8Array::from(&test.pixels[mistake.place * pixels..][..pixels]).into()),
-                ("truth", mistake.truth.into()),
-                ("guess", mistake.verdict.guess.into()),
-                ("confidence", mistake.verdict.confidence.into()),
-            ])
-        });
-        self.tell([
-            ("type", "epoch".into()),
-            ("epoch", report.epoch.into()),
-            ("train", figures(&report.train)),
-            ("val", figures(&report.val)),
-            ("test", figures(&judged.totals)),
-            ("seconds", (report.train_seconds + report.val_seconds).into()),
-            ("confusion", Float64Array::from(&counts[..]).into()),
-            ("mistakes", mistakes.collect::<Array>().into()),
-        ]);
-    }
-}
-
-fn figures(totals: &Totals) -> JsValue {
-    object([("loss", totals.loss().into()), ("accuracy", totals.accuracy().into())]).into()
-}
-
-impl Observer for Listener<'_> {
-    fn progress(&mut self, progress: &Progress) {
-        let (totals, (done, batches)) = (progress.totals, progress.batches);
-        let count = totals.count() as f64;
-        let sums = [count, totals.loss() * count, totals.accuracy() * count];
-        let before = if count > self.told[0] { self.told } else { [0.0; 3] };
-        self.told = sums;
-        let [images, loss, correct] = [0, 1, 2].map(|i| sums[i] - before[i]);
-        let work = match (self.phase, progress.work) {
-            (Phase::Test, _) => "test",
-            (_, Work::Train) => "train",
-            (_, Work::Evaluate) => "validate",
-        };
-        self.tell([
-            ("type", "progress".into()),
-            ("work", work.into()),
-            ("epoch", progress.epoch.into()),
-            ("done", done.into()),
-            ("batches", batches.into()),
-            ("images", images.into()),
-            ("loss", (loss / images).into()),
-            ("accuracy", (correct / images).into()),
-        ]);
-        if self.phase != Phase::Test {
-            let is_training = progress.work == Work::Train && done < batches;
-            self.phase = if is_training { Phase::Train } else { Phase::Validate };
-        }
-    }
-
-    fn epoch(&mut self, report: &EpochReport, state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.report = Some(*report);
-        self.checkpoint(&Position { epochs: report.epoch, ..Position::default() }, state)
-    }
-
-    fn checkpoint(&mut self, position: &Position, state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.trainer.position.set(*position);
-        self.trainer.state.replace(state.clone());
-        Ok(())
-    }
-
-    fn stop(&self) -> bool {
-        let wishes = &self.trainer.wishes;
-        match self.phase {
-            // A pass that evaluates would begin anew.
-            Phase::Validate | Phase::Test => wishes.stop.get() || wishes.pause.get(),
-            Phase::Train => wishes.heard.get() || clock().saturating_sub(self.since) > self.trainer.pulse,
-        }
     }
 }
