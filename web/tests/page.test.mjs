@@ -65,6 +65,7 @@ test("what is no picture, no network and no data set is refused in words", async
     await refused("#files", [files[0]], /training labels: expected a file such as train-labels-idx1-ubyte/);
     const contents = files.map((file, i) => ({ ...text, name: FILES[i], buffer: readFileSync(file) }));
     await page.setInputFiles("#files", [...contents.slice(0, 3), { ...text, name: FILES[3] }]);
+    await page.waitForFunction(() => document.querySelector("[name=data]").value === "files");
     await page.click("#start");
     await status(page, /Training ended: test labels: /);
     await draw(page, ...FOUR);
@@ -106,7 +107,7 @@ test("it trains on files that are given to it, and the command line finds the sa
     const page = await open({ query: "?device=cpu&epochs=2&seed=5&rate=0.02" });
     assert.equal(await page.inputValue("[name=rate]"), "0.02");
     await page.setInputFiles("#files", files);
-    assert.equal(await page.inputValue("[name=data]"), "files");
+    await page.waitForFunction(() => document.querySelector("[name=data]").value === "files");
     await draw(page, ...FOUR);
     await page.click("#start");
     await status(page, /^Done after 1,152 images/);
