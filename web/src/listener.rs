@@ -64,17 +64,21 @@ pub enum Phase {
 pub struct Listener<'a> {
     trainer: &'a Trainer,
     listener: &'a Function,
+    batches: usize,
     pub phase: Phase,
     /// When the stretch began.
     pub since: Duration,
-    /// Of the pass so far, as it was told last: images, their losses together, those judged right.
+    /// Which pass was told of last, by what it does and its epoch.
+    pass: (&'static str, u32),
+    /// Of that pass as it was told: images, their losses together, those judged right.
     told: [f64; 3],
     report: Option<EpochReport>,
 }
 
 impl<'a> Listener<'a> {
-    pub fn new(trainer: &'a Trainer, listener: &'a Function) -> Self {
-        Self { trainer, listener, phase: Phase::Train, since: clock(), told: [0.0; 3], report: None }
+    /// `batches` are those of an epoch.
+    pub fn new(trainer: &'a Trainer, listener: &'a Function, batches: usize) -> Self {
+        Self { trainer, listener, batches, phase: Phase::Train, since: clock(), pass: ("", 0), told: [0.0; 3], report: None }
     }
 
     fn tell<const N: usize>(&self, event: [(&str, JsValue); N]) {
@@ -88,6 +92,40 @@ impl<'a> Listener<'a> {
         let epoch = self.trainer.position.get().epochs;
         self.tell([("type", "weights".into()), ("epoch", epoch.into()), ("bytes", Uint8Array::from(&bytes[..]).into())]);
         Ok(())
+    }
+
+    /// Tells of the batches since it was told last, if there are any.
+    fn tell_batches(&mut self, progress: &Progress) {
+        let work = match (self.phase, progress.work) {
+            (Phase::Test, _) => "test",
+            (_, Work::Train) => "train",
+            (_, Work::Evaluate) => "validate",
+        };
+        let (totals, (done, batches)) = (progress.totals, progress.batches);
+        let (pass, count) = ((work, progress.epoch), totals.count() as f64);
+        let before = if pass == self.pass { self.told } else { [0.0; 3] };
+        if count == before[0] {
+            return;
+        }
+        let sums = [count, totals.loss() * count, totals.accuracy() * count];
+        (self.pass, self.told) = (pass, sums);
+        let [images, loss, correct] = [0, 1, 2].map(|i| sums[i] - before[i]);
+        self.tell([
+            ("type", "progress".into()),
+            ("work", work.into()),
+            ("epoch", progress.epoch.into()),
+            ("done", done.into()),
+            ("batches", batches.into()),
+            ("images", images.into()),
+            ("loss", (loss / images).into()),
+            ("accuracy", (correct / images).into()),
+        ]);
+    }
+
+    /// Keeps what the trainer goes on from.
+    fn keep(&self, position: &Position, state: &State) {
+        self.trainer.position.set(*position);
+        self.trainer.state.replace(state.clone());
     }
 
     pub fn tell_epoch(&mut self, judged: &Judged) {
@@ -123,41 +161,25 @@ fn figures(totals: &Totals) -> JsValue {
 
 impl Observer for Listener<'_> {
     fn progress(&mut self, progress: &Progress) {
-        let (totals, (done, batches)) = (progress.totals, progress.batches);
-        let count = totals.count() as f64;
-        let sums = [count, totals.loss() * count, totals.accuracy() * count];
-        let before = if count > self.told[0] { self.told } else { [0.0; 3] };
-        self.told = sums;
-        let [images, loss, correct] = [0, 1, 2].map(|i| sums[i] - before[i]);
-        let work = match (self.phase, progress.work) {
-            (Phase::Test, _) => "test",
-            (_, Work::Train) => "train",
-            (_, Work::Evaluate) => "validate",
-        };
-        self.tell([
-            ("type", "progress".into()),
-            ("work", work.into()),
-            ("epoch", progress.epoch.into()),
-            ("done", done.into()),
-            ("batches", batches.into()),
-            ("images", images.into()),
-            ("loss", (loss / images).into()),
-            ("accuracy", (correct / images).into()),
-        ]);
+        self.tell_batches(progress);
         if self.phase != Phase::Test {
-            let is_training = progress.work == Work::Train && done < batches;
+            let is_training = progress.work == Work::Train && progress.batches.0 < progress.batches.1;
             self.phase = if is_training { Phase::Train } else { Phase::Validate };
         }
     }
 
     fn epoch(&mut self, report: &EpochReport, state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.report = Some(*report);
-        self.checkpoint(&Position { epochs: report.epoch, ..Position::default() }, state)
+        self.keep(&Position { epochs: report.epoch, ..Position::default() }, state);
+        Ok(())
     }
 
     fn checkpoint(&mut self, position: &Position, state: &State) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.trainer.position.set(*position);
-        self.trainer.state.replace(state.clone());
+        // The loop does not tell of what it still waited for when it was asked to stop.
+        let batches = (position.batches, self.batches);
+        let (epoch, totals) = (position.epochs + 1, position.totals);
+        self.tell_batches(&Progress { epoch, work: Work::Train, batches, totals });
+        self.keep(position, state);
         Ok(())
     }
 

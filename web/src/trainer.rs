@@ -7,7 +7,7 @@ use crate::listener::{Listener, Phase};
 use js_sys::{Function, Promise, Uint8Array};
 use mnist_wgpu::checkpoint::{self, CheckpointError, Info};
 use mnist_wgpu::data::{Split, split};
-use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Set, Settings};
+use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Set, Settings, Work};
 use mnist_wgpu::evaluation::judge;
 use mnist_wgpu::metrics::BatchMetrics;
 use mnist_wgpu::model::Model;
@@ -218,7 +218,8 @@ impl Trainer {
         let state = self.state.borrow().clone();
         engine.set_state(&state)?;
         let split = split(self.data.train.len(), VAL_FRACTION, self.settings.seed);
-        let mut listener = Listener::new(self, listener);
+        let batches = Work::Train.batches(split.train.len(), self.settings.batch_size);
+        let mut listener = Listener::new(self, listener, batches);
         while self.position.get().epochs < self.epochs {
             if self.wishes.stop.get() {
                 return Ok("stopped");
