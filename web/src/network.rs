@@ -89,7 +89,7 @@ impl Network {
         let (data, model) = (self.data(sample), &self.checkpoint.model);
         // As single layers: what is fused keeps nothing in between.
         let mut engine = CpuEngine::new(model, &data, Settings { batch_size: 1, fuse: false, ..Settings::default() });
-        let engine = engine.as_mut().map_err(|fault| error(fault))?;
+        let engine = engine.as_mut().map_err(error)?;
         self.run(engine, 1).await.map_err(error)?;
         let stages = engine.stages();
         let outputs = model.layers().iter().enumerate().filter(|(_, layer)| matches!(layer, Layer::Conv2d(_)));
