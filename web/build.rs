@@ -1,4 +1,4 @@
-//! Reads the shaders' entry points while the crate is built, so that naga, a third of the program, stays out of it.
+//! Reads the shaders' entry points while the crate is built, so that naga, a fifth of the program, stays out of it.
 
 #[path = "../src/gpu/interface.rs"]
 mod interface;

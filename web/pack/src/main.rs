@@ -3,7 +3,7 @@
 //!     mnist-wgpu-pack CRATE.wasm NETWORK.safetensors FOLDER
 //!
 //! The crate, compiled to WebAssembly, gets the JavaScript that stands between it and a page. The network's numbers are
-//! rounded to 16 bits, which halves what a visitor waits for and moves no probability by as much as a thousandth.
+//! rounded to 16 bits, which is half of it to load. The page's tests hold what it reads against the network as it was.
 
 use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
