@@ -262,6 +262,23 @@ test("no buffer is left over by a step on the GPU", async () => {
     assert.ok(last <= settled + 1, `buffers after each submit: ${alive}`); // of submits in flight, one more or less
 });
 
+test("a run that was stopped and goes on ends with the bits of one that was not", async () => {
+    const page = await open();
+    const [whole, parts, stops] = await inWorker(
+        page,
+        `async ({ Dataset, Device, Trainer }) => {
+            const begin = async () => new Trainer(await Device.open("cpu"), Dataset.drawn(1000, 100, 0), { epochs: 2, pulse: 40 });
+            const [whole, parts] = [await begin(), await begin()];
+            await whole.run(() => {});
+            let stops = 0;
+            while ((await parts.run(({ type }) => type === "weights" && parts.stop())) === "stopped") stops += 1;
+            return [whole.file(), parts.file(), stops];
+        }`,
+    );
+    assert.ok(stops > 2, `${stops} stops`);
+    assert.ok(Buffer.from(whole).equals(Buffer.from(parts)));
+});
+
 test("the memory of 300 steps on the processor stays flat", async () => {
     const page = await open();
     const sizes = await inWorker(
