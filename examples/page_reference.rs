@@ -7,7 +7,7 @@ use mnist_wgpu::data::{Dataset, Images, epoch_order, split, synthetic};
 use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, Pass, Settings};
 use mnist_wgpu::model::Model;
 use mnist_wgpu::parity::compare::EPS;
-use mnist_wgpu::parity::inputs::hash;
+use mnist_wgpu::parity::inputs::twin;
 use mnist_wgpu::state::State;
 use serde_json::{Value, json};
 use std::error::Error;
@@ -57,10 +57,8 @@ fn steps(data: &Dataset) -> Result<Value, Box<dyn Error>> {
     let start = model.init(SEED);
     let base = losses(&model, data, &start)?;
     let mut grown = vec![0.0; STEPS];
-    for twin in 0..TWINS {
-        let up = |i: usize| hash(i as u32 ^ hash(twin)) & 1 == 0;
-        let neighbour = |(i, x): (usize, &f32)| if up(i) { x.next_up() } else { x.next_down() };
-        let twin = losses(&model, data, &Vec::from_iter(start.iter().enumerate().map(neighbour)))?;
+    for number in 0..TWINS {
+        let twin = losses(&model, data, &twin(&start, number))?;
         for (grown, (a, b)) in grown.iter_mut().zip(twin.iter().zip(&base)) {
             *grown = f64::max(*grown, (a - b).abs());
         }

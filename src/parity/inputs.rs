@@ -56,6 +56,12 @@ pub fn uniform(stream: u32, i: u32) -> f32 {
     (hash(i.wrapping_add(hash(stream))) >> 8) as f32 / (1 << 24) as f32
 }
 
+/// `start`, each number moved to the next float above or below it: one rounding away. Each `number` is another twin.
+pub fn twin(start: &[f32], number: u32) -> Vec<f32> {
+    let up = |i: usize| hash(i as u32 ^ hash(number)) & 1 == 0;
+    start.iter().enumerate().map(|(i, x)| if up(i) { x.next_up() } else { x.next_down() }).collect()
+}
+
 /// `len` values in [-1, 1), with zeros, ties and a few large ones among them.
 pub fn values(stream: u32, len: usize) -> Vec<f32> {
     let value = |i: u32| {

@@ -6,7 +6,7 @@
 //! tensor's largest value that `tests/golden/net.rs` explains.
 
 use super::compare::{EPS, exact, within};
-use super::inputs::hash;
+use super::inputs::{hash, twin};
 use super::{Fault, Gpu, Mismatch, Verdict, on_each};
 use crate::data::{Dataset, Images, digits};
 use crate::engine::{CpuEngine, Engine, EngineError, GpuEngine, Pass, Settings};
@@ -32,10 +32,8 @@ pub async fn check(gpus: &[Gpu]) -> Verdict {
         let start = model.init(settings().seed);
         let want = on_cpu(&model, &data, &start).await?;
         let mut twins = Vec::new();
-        for twin in 0..TWINS {
-            let up = |i: usize| hash(i as u32 ^ hash(twin)) & 1 == 0;
-            let neighbour = |(i, x): (usize, &f32)| if up(i) { x.next_up() } else { x.next_down() };
-            twins.push(on_cpu(&model, &data, &Vec::from_iter(start.iter().enumerate().map(neighbour))).await?);
+        for number in 0..TWINS {
+            twins.push(on_cpu(&model, &data, &twin(&start, number)).await?);
         }
         let got = on_gpu(gpu, &model, &data, &start, 1).await?;
 

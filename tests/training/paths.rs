@@ -10,7 +10,7 @@
 //! as for a parameter, the 48 roundings of its largest value that the golden tests allow and explain.
 
 use crate::common::engines::Any;
-use crate::common::{BOTH, EPS, contexts, hash};
+use crate::common::{BOTH, EPS, contexts, twin};
 use crate::{first, images, net};
 use mnist_wgpu::engine::Settings;
 use mnist_wgpu::model::Model;
@@ -64,10 +64,8 @@ impl Reference {
         let start = model.init(settings().seed);
         let base = cpu(&start);
         let (mut grown, mut parameters_grown) = (vec![0.0; steps], 0.0);
-        for twin in 0..TWINS {
-            let up = |i: usize| hash(i as u32 ^ hash(twin)) & 1 == 0;
-            let neighbour = |(i, x): (usize, &f32)| if up(i) { x.next_up() } else { x.next_down() };
-            let twin = cpu(&Vec::from_iter(start.iter().enumerate().map(neighbour)));
+        for number in 0..TWINS {
+            let twin = cpu(&twin(&start, number));
             for (grown, (a, b)) in grown.iter_mut().zip(twin.losses.iter().zip(&base.losses)) {
                 *grown = f64::max(*grown, (a - b).abs());
             }
