@@ -52,7 +52,7 @@ export class Training extends EventTarget {
         if (this.#run || !this.#settings.areValid) return;
         const { rate, batch, epochs, dropout, seed, device, from, data } = this.#settings.values;
         if (data === "files" && !this.#images) return this.dispatchEvent(new Event("files"));
-        this.#run = { begun: performance.now(), seen: 0, recent: [], smooth: null, epochs: Number(epochs), paused: false, step: 0 };
+        this.#run = { begun: performance.now(), seen: 0, recent: [], smooth: null, epochs: Number(epochs), paused: false };
         this.#buttons();
         this.#loss.clear();
         this.#accuracy.clear();
@@ -117,7 +117,6 @@ export class Training extends EventTarget {
             return;
         }
         run.seen += images;
-        run.step = done;
         const weight = Math.max(images / Math.min(SMOOTH, run.seen), 0.001);
         const [lossBefore, accuracyBefore] = run.smooth ?? [loss, accuracy];
         run.smooth = [lossBefore + weight * (loss - lossBefore), accuracyBefore + weight * (accuracy - accuracyBefore)];

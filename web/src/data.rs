@@ -26,12 +26,9 @@ impl Dataset {
         test_images: &[u8],
         test_labels: &[u8],
     ) -> Result<Dataset, JsError> {
-        let read = |what: &'static str, bytes: &[u8]| {
-            idx::Array::read(bytes).map_err(|fault| error(format!("{what}: {fault}; {}", fault.advice())))
-        };
-        let into = |what: &'static str, fault: idx::Fault| error(format!("{what}: {fault}; {}", fault.advice()));
-        let images = |what, bytes| read(what, bytes)?.into_images().map_err(|fault| into(what, fault));
-        let labels = |what, bytes| read(what, bytes)?.into_labels().map_err(|fault| into(what, fault));
+        let named = |what: &'static str| move |fault: idx::Fault| error(format!("{what}: {fault}; {}", fault.advice()));
+        let images = |what, bytes: &[u8]| idx::Array::read(bytes).and_then(idx::Array::into_images).map_err(named(what));
+        let labels = |what, bytes: &[u8]| idx::Array::read(bytes).and_then(idx::Array::into_labels).map_err(named(what));
         let (shape, train) = images("training images", train_images)?;
         let (test_shape, test) = images("test images", test_images)?;
         if shape != test_shape {

@@ -3,7 +3,7 @@
 use crate::js::{clock, error, object};
 use js_sys::{Function, Object};
 use mnist_wgpu::gpu::interface::Interface;
-use mnist_wgpu::gpu::{Adapters, Context, GpuError, Options, Shader, context};
+use mnist_wgpu::gpu::{Adapters, Context, GpuError, Options, Shader};
 use mnist_wgpu::parity::selftest::{Outcome, checks};
 use mnist_wgpu::parity::{Fault, Gpu};
 use std::collections::HashMap;
@@ -49,12 +49,6 @@ impl Device {
             }
             other => Err(error(format!("device: expected \"gpu\" or \"cpu\", found {other:?}"))),
         }
-    }
-
-    /// Whether it is the processor under the name of a GPU.
-    #[wasm_bindgen(getter)]
-    pub fn software(&self) -> bool {
-        self.context.as_ref().is_some_and(|context| context::is_software(&context.info))
     }
 
     /// Runs every op at the sizes of the network and at odd ones, and whole training steps, and holds them against the
