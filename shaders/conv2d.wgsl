@@ -1,4 +1,4 @@
-// 2-D convolution (cross-correlation), stride 1, zero padding, any sizes: the plain form.
+// 2-D convolution (cross-correlation), zero padding, any sizes and strides: the plain form.
 //
 // One invocation computes one result: it walks over the terms of its sum and loads what it needs from memory, each time
 // anew. Neighbouring invocations take neighbouring places of an image, so that they load neighbouring numbers. The
@@ -13,6 +13,7 @@ override WIDTH: u32 = 13u;         // W
 override OUT_CHANNELS: u32 = 64u;  // O
 override KERNEL: u32 = 3u;         // K
 override PADDING: u32 = 0u;        // P
+override STRIDE: u32 = 1u;         // S
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;              // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;         // (O, C, K, K)
@@ -23,8 +24,8 @@ override PADDING: u32 = 0u;        // P
 @group(0) @binding(6) var<storage, read_write> d_weight: array<f32>; // (O, C, K, K)
 @group(0) @binding(7) var<storage, read_write> d_bias: array<f32>;   // (O)
 
-fn out_height() -> u32 { return HEIGHT + 2u * PADDING + 1u - KERNEL; }
-fn out_width() -> u32 { return WIDTH + 2u * PADDING + 1u - KERNEL; }
+fn out_height() -> u32 { return (HEIGHT + 2u * PADDING - KERNEL) / STRIDE + 1u; }
+fn out_width() -> u32 { return (WIDTH + 2u * PADDING - KERNEL) / STRIDE + 1u; }
 
 // x[n, c, row - P, column - P], 0 in the padding. An unsigned row above the image wraps to a large one, so one
 // comparison catches both edges.
@@ -37,7 +38,7 @@ fn padded_x(n: u32, c: u32, row: u32, column: u32) -> f32 {
     return 0.0;
 }
 
-// y[n,o,r,k] = bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, r+i-P, k+j-P]
+// y[n,o,r,k] = bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, S*r+i-P, S*k+j-P]
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
     let position = id.x;
@@ -46,8 +47,8 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
     if (position >= out_height() * out_width() || o >= OUT_CHANNELS || n >= BATCH) {
         return;
     }
-    let row = position / out_width();
-    let column = position % out_width();
+    let row = position / out_width() * STRIDE;
+    let column = position % out_width() * STRIDE;
     var sum = bias[o];
     for (var c = 0u; c < CHANNELS; c++) {
         for (var i = 0u; i < KERNEL; i++) {
@@ -59,7 +60,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u) {
     y[(n * OUT_CHANNELS + o) * out_height() * out_width() + position] = sum;
 }
 
-// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d_y[n, o, r-i+P, k-j+P]
+// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d_y[n, o, (r-i+P)/S, (k-j+P)/S], of which only whole places count
 @compute @workgroup_size(64)
 fn backward_input(@builtin(global_invocation_id) id: vec3u) {
     let c = id.y;
@@ -75,9 +76,10 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u) {
             for (var j = 0u; j < KERNEL; j++) {
                 let r = row - i; // wraps above the image, as in padded_x
                 let k = column - j;
-                if (r < out_height() && k < out_width()) {
+                let whole = r % STRIDE == 0u && k % STRIDE == 0u;
+                if (whole && r / STRIDE < out_height() && k / STRIDE < out_width()) {
                     sum += weight[((o * CHANNELS + c) * KERNEL + i) * KERNEL + j]
-                        * d_y[((n * OUT_CHANNELS + o) * out_height() + r) * out_width() + k];
+                        * d_y[((n * OUT_CHANNELS + o) * out_height() + r / STRIDE) * out_width() + k / STRIDE];
                 }
             }
         }
@@ -85,7 +87,7 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u) {
     d_x[(n * CHANNELS + c) * HEIGHT * WIDTH + id.x] = sum;
 }
 
-// d_weight[o,c,i,j] = sum_{n,r,k} d_y[n,o,r,k] * x[n, c, r+i-P, k+j-P], and one more invocation per o for
+// d_weight[o,c,i,j] = sum_{n,r,k} d_y[n,o,r,k] * x[n, c, S*r+i-P, S*k+j-P], and one more invocation per o for
 // d_bias[o] = sum_{n,r,k} d_y[n,o,r,k]
 @compute @workgroup_size(64)
 fn backward_params(@builtin(global_invocation_id) id: vec3u) {
@@ -103,7 +105,7 @@ fn backward_params(@builtin(global_invocation_id) id: vec3u) {
             for (var k = 0u; k < out_width(); k++) {
                 let d = d_y[((n * OUT_CHANNELS + o) * out_height() + r) * out_width() + k];
                 if (id.x < taps) {
-                    sum += d * padded_x(n, c, r + i, k + j);
+                    sum += d * padded_x(n, c, r * STRIDE + i, k * STRIDE + j);
                 } else {
                     sum += d;
                 }

@@ -8,6 +8,7 @@
 
 override BATCH: u32 = 32u;     // N
 override CLASSES: u32 = 10u;
+override SMOOTHING: f32 = 0.0; // share of each target that is spread over all classes in training
 
 const LANES: u32 = 64u;
 
@@ -17,6 +18,8 @@ struct Batch {
     index: u32,
     step: u32,
     learning_rate: f32,
+    correction1: f32,
+    correction2: f32,
 }
 
 struct Metrics {
@@ -38,6 +41,7 @@ struct Seen {
     most: f32,
     best: u32,       // the class of the largest logit, the first of equals, as torch.argmax
     of_target: f32,  // the logit of the target
+    sum: f32,        // of all logits, where targets are smoothed
     non_finite: u32,
 }
 
@@ -49,6 +53,9 @@ fn see(n: u32, target_class: u32) -> Seen {
         if (c == 0u || logit > seen.most) {
             seen.most = logit;
             seen.best = c;
+        }
+        if (SMOOTHING != 0.0) {
+            seen.sum += logit;
         }
         seen.of_target = select(seen.of_target, logit, c == target_class);
         seen.non_finite += select(0u, 1u, (bitcast<u32>(logit) & 0x7f800000u) == 0x7f800000u);
@@ -65,20 +72,31 @@ fn log_sum_exp(n: u32, most: f32) -> f32 {
     return most + log(sum);
 }
 
-// d_logits[n,c] = (softmax(logits[n])[c] - (c == target)) / count
+// log_sum_exp(logits) - logits[target]; of that 1 - SMOOTHING, and SMOOTHING of the mean over all classes in the target's
+// place.
+fn smoothed_loss(seen: Seen, normaliser: f32) -> f32 {
+    let loss = normaliser - seen.of_target;
+    if (SMOOTHING == 0.0) {
+        return loss;
+    }
+    return (1.0 - SMOOTHING) * loss + SMOOTHING * (normaliser - seen.sum / f32(CLASSES));
+}
+
+// d_logits[n,c] = (softmax(logits[n])[c] - (1 - SMOOTHING) * (c == target) - SMOOTHING / CLASSES) / count
 fn write_gradient(n: u32, target_class: u32, normaliser: f32, count: u32) {
     for (var c = 0u; c < CLASSES; c++) {
         let p = exp(logits[n * CLASSES + c] - normaliser);
-        d_logits[n * CLASSES + c] = (p - select(0.0, 1.0, c == target_class)) / f32(count);
+        let spread = SMOOTHING / f32(CLASSES);
+        d_logits[n * CLASSES + c] = (p - select(spread, 1.0 - SMOOTHING + spread, c == target_class)) / f32(count);
     }
 }
 
-// losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]
+// The loss of each sample.
 @compute @workgroup_size(LANES)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
     if (id.x < BATCH) {
         let seen = see(id.x, targets[id.x]);
-        losses[id.x] = log_sum_exp(id.x, seen.most) - seen.of_target;
+        losses[id.x] = smoothed_loss(seen, log_sum_exp(id.x, seen.most));
     }
 }
 
@@ -93,8 +111,8 @@ fn backward(@builtin(global_invocation_id) id: vec3u) {
 
 var<workgroup> lane_metrics: array<Metrics, LANES>;
 
-fn sample_metrics(seen: Seen, target_class: u32, normaliser: f32) -> Metrics {
-    return Metrics(normaliser - seen.of_target, select(0u, 1u, seen.best == target_class), 1u, seen.non_finite);
+fn sample_metrics(seen: Seen, target_class: u32, loss: f32) -> Metrics {
+    return Metrics(loss, select(0u, 1u, seen.best == target_class), 1u, seen.non_finite);
 }
 
 fn add(a: Metrics, b: Metrics) -> Metrics {
@@ -121,7 +139,7 @@ fn train(@builtin(local_invocation_index) lane: u32) {
         let target_class = targets[n];
         let seen = see(n, target_class);
         let normaliser = log_sum_exp(n, seen.most);
-        own = add(own, sample_metrics(seen, target_class, normaliser));
+        own = add(own, sample_metrics(seen, target_class, smoothed_loss(seen, normaliser)));
         write_gradient(n, target_class, normaliser, batch.count);
     }
     store_metrics(lane, own);
@@ -133,7 +151,7 @@ fn evaluate(@builtin(local_invocation_index) lane: u32) {
     for (var n = lane; n < batch.count; n += LANES) {
         let target_class = targets[n];
         let seen = see(n, target_class);
-        own = add(own, sample_metrics(seen, target_class, log_sum_exp(n, seen.most)));
+        own = add(own, sample_metrics(seen, target_class, log_sum_exp(n, seen.most) - seen.of_target));
     }
     store_metrics(lane, own);
 }

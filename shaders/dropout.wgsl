@@ -18,6 +18,8 @@ struct Batch {
     index: u32,
     step: u32,
     learning_rate: f32,
+    correction1: f32,
+    correction2: f32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;

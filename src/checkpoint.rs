@@ -218,9 +218,7 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
     let position = metadata(POSITION).map(serde_json::from_str::<Position>).transpose().map_err(CheckpointError::Info)?;
     let history = metadata(HISTORY).map(serde_json::from_str::<Vec<Row>>).transpose().map_err(CheckpointError::Info)?;
 
-    let slots = if position.is_some() { Optimizer::default().slots() } else { &[] };
-    let roles: Vec<Role> =
-        [Role::Parameters, Role::Buffers].into_iter().chain(slots.iter().map(|&s| Role::Slot(s))).collect();
+    let roles = roles(&tensors, position.is_some());
     let prefix = prefix(&tensors, &model);
     let known = |name: &str| roles.iter().any(|role| role.tensors(&model).iter().any(|t| role.name(t) == name));
     if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(&name[prefix.len()..])) {
@@ -235,6 +233,20 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
         normalisation.fold(&model, &mut state)?;
     }
     Ok(Checkpoint { model, state, info, position, history: history.unwrap_or_default(), normalisation })
+}
+
+/// The arenas that a file holds: the network's and, if it is `in_training`, its averages and the slots of its optimizer.
+fn roles(tensors: &SafeTensors, in_training: bool) -> Vec<Role> {
+    let mut roles = vec![Role::Parameters, Role::Buffers];
+    if in_training {
+        let has = |arena: &str| tensors.names().iter().any(|name| name.starts_with(&format!("{arena}.")));
+        if has("average") {
+            roles.extend([Role::Average, Role::AverageBuffers]);
+        }
+        let slots = Optimizer::SLOTS.into_iter().find(|slots| slots.iter().all(|slot| has(slot)));
+        roles.extend(slots.unwrap_or_else(|| Optimizer::default().slots()).iter().map(|&slot| Role::Slot(slot)));
+    }
+    roles
 }
 
 /// What stands before each tensor's name where the network was saved as a part of another, as torch's `DataParallel`,

@@ -35,6 +35,7 @@ pub mod foreign;
 pub mod gpu;
 pub mod history;
 pub mod image;
+pub mod layers;
 pub mod metrics;
 pub mod model;
 pub mod normalisation;

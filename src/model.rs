@@ -58,6 +58,8 @@ pub struct Stage<O: ?Sized = dyn LayerOp> {
     pub op: Box<O>,
     /// Which of [`Model::parameters`] it uses.
     pub parameters: Range<usize>,
+    /// Which of [`Model::buffers`] it uses.
+    pub buffers: Range<usize>,
 }
 
 /// A network whose shapes have been checked.
@@ -112,7 +114,7 @@ impl Model {
 
     /// The layers of [`Model::classic`].
     pub fn classic_layers(classes: usize, dropout: f32) -> Vec<Layer> {
-        let conv = |out| Layer::Conv2d(conv2d::Settings { out, kernel: 3, padding: 0 });
+        let conv = |out| Layer::Conv2d(conv2d::Settings { out, kernel: 3, padding: 0, stride: 1 });
         let pool = || Layer::MaxPool2d(maxpool2d::Settings { size: 2 });
         let linear = |out| Layer::Linear(linear::Settings { out });
         let mut layers = vec![conv(32), Layer::Relu, pool(), conv(64), Layer::Relu, pool(), Layer::Flatten];
@@ -175,8 +177,12 @@ impl Model {
         let layers = self.layers.iter().zip(&self.shapes).enumerate();
         let stage = |(index, (layer, input)): (usize, (&Layer, &Shape))| {
             let op = layer.definition().op(input, Place { layer: index as u32, seed })?;
-            let first = |layer| self.parameters.partition_point(|p| p.layer < layer);
-            Some(Stage { layers: index..index + 1, op, parameters: first(index)..first(index + 1) })
+            let of_layer = |all: &[Parameter]| {
+                let first = |layer| all.partition_point(|p| p.layer < layer);
+                first(index)..first(index + 1)
+            };
+            let (parameters, buffers) = (of_layer(&self.parameters), of_layer(&self.buffers));
+            Some(Stage { layers: index..index + 1, op, parameters, buffers })
         };
         layers.filter_map(stage).collect()
     }

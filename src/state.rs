@@ -12,14 +12,17 @@ pub enum Role {
     Buffers,
     /// A number for each parameter, which the optimizer keeps under this name.
     Slot(&'static str),
+    /// The moving average of the parameters, and that of the buffers.
+    Average,
+    AverageBuffers,
 }
 
 impl Role {
     /// The tensors in the arena.
     pub fn tensors(self, model: &Model) -> &[Parameter] {
         match self {
-            Role::Parameters | Role::Slot(_) => model.parameters(),
-            Role::Buffers => model.buffers(),
+            Role::Parameters | Role::Slot(_) | Role::Average => model.parameters(),
+            Role::Buffers | Role::AverageBuffers => model.buffers(),
         }
     }
 
@@ -28,6 +31,16 @@ impl Role {
         match self {
             Role::Parameters | Role::Buffers => tensor.name.as_str().into(),
             Role::Slot(slot) => format!("{slot}.{}", tensor.name).into(),
+            Role::Average | Role::AverageBuffers => format!("average.{}", tensor.name).into(),
+        }
+    }
+
+    /// The arena that holds its average, if there can be one.
+    pub fn average(self) -> Option<Role> {
+        match self {
+            Role::Parameters => Some(Role::Average),
+            Role::Buffers => Some(Role::AverageBuffers),
+            _ => None,
         }
     }
 
@@ -60,10 +73,13 @@ impl State {
         self.get(Role::Parameters).unwrap_or_default()
     }
 
-    /// The network alone, without the optimizer's numbers.
+    /// The network alone, as it is evaluated: of what is averaged, the average.
     pub fn network(&self) -> Self {
-        let own = |(role, _): &&(Role, Vec<f32>)| !matches!(role, Role::Slot(_));
-        Self { arenas: self.arenas.iter().filter(own).cloned().collect() }
+        let arena = |role: Role| {
+            let average = role.average().and_then(|average| self.get(average));
+            Some((role, average.or_else(|| self.get(role))?.to_vec()))
+        };
+        Self { arenas: [Role::Parameters, Role::Buffers].into_iter().filter_map(arena).collect() }
     }
 }
 

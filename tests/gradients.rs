@@ -4,7 +4,7 @@
 //! gradient of L, and element i of it is compared with `(L(x + h e_i) - L(x - h e_i)) / 2h`. What the two may differ
 //! by:
 //!
-//! - truncation, `h^2 / 6 * max|L'''|`. Along one coordinate every op but cross-entropy is linear, once its inputs stand
+//! - truncation, `h^2 / 6 * max|L'''|`. Along one coordinate every op but two is linear, once its inputs stand
 //!   far enough from ties and zeros (which is asserted, not hoped for): there it is 0.
 //! - rounding. L is a sum of products; with t terms in a row and M = `sum|terms|`, each L is off by at most `2 t EPS64 M`,
 //!   so the quotient by `2 t EPS64 M / h`. The analytic gradient rounds too, by at most `2 t EPS64 sum|its terms|`; with M taken
@@ -13,10 +13,13 @@
 mod common;
 
 use common::uniform;
+use mnist_wgpu::ops::avgpool2d::{self, AvgPool2d};
+use mnist_wgpu::ops::batchnorm2d::{self, BatchNorm2d};
 use mnist_wgpu::ops::conv2d::{self, Conv2d};
 use mnist_wgpu::ops::conv2d_relu_maxpool2d::{Conv2dReluMaxPool2d, DEAD, cpu};
 use mnist_wgpu::ops::cross_entropy::{self, CrossEntropy};
 use mnist_wgpu::ops::dropout::{self, Dropout};
+use mnist_wgpu::ops::leaky_relu::{self, LeakyRelu};
 use mnist_wgpu::ops::linear::{self, Linear};
 use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
 use mnist_wgpu::ops::relu;
@@ -107,18 +110,21 @@ fn objective(d_y: &[f64], forward: impl FnOnce(&mut [f64])) -> f64 {
 
 #[test]
 fn conv2d_backward_is_the_gradient() {
-    // N, C, H, W, O, K, P: one element; padding; even kernels; a kernel as large as the image; more than one task of
-    // samples
+    // N, C, H, W, O, K, P, S: one element; padding; even kernels; a kernel as large as the image; more than one task of
+    // samples; strides that leave columns over, that are as large as the kernel, and larger
     let cases = [
-        (1, 1, 1, 1, 1, 1, 0),
-        (2, 3, 5, 4, 2, 3, 1),
-        (1, 2, 6, 3, 3, 2, 1),
-        (2, 1, 4, 4, 5, 4, 0),
-        (3, 2, 5, 7, 3, 5, 2),
-        (9, 1, 4, 5, 2, 3, 0),
+        (1, 1, 1, 1, 1, 1, 0, 1),
+        (2, 3, 5, 4, 2, 3, 1, 1),
+        (1, 2, 6, 3, 3, 2, 1, 1),
+        (2, 1, 4, 4, 5, 4, 0, 1),
+        (3, 2, 5, 7, 3, 5, 2, 1),
+        (9, 1, 4, 5, 2, 3, 0, 1),
+        (2, 2, 6, 8, 3, 3, 1, 2),
+        (2, 1, 7, 5, 2, 2, 0, 2),
+        (1, 2, 8, 7, 2, 2, 1, 3),
     ];
-    for (case, (n, channels, height, width, out, kernel, padding)) in cases.into_iter().enumerate() {
-        let op = Conv2d { channels, height, width, out, kernel, padding };
+    for (case, (n, channels, height, width, out, kernel, padding, stride)) in cases.into_iter().enumerate() {
+        let op = Conv2d { channels, height, width, out, kernel, padding, stride };
         let (oh, ow) = op.output_size();
         let (inputs, outputs) = (n * channels * height * width, n * out * oh * ow);
         let stream = 10 * case as u32;
@@ -143,7 +149,7 @@ fn conv2d_backward_is_the_gradient() {
 /// of a window, and between its largest sum and 0.
 fn least_gap(op: &Conv2dReluMaxPool2d, x: &[f64], weight: &[f64], bias: &[f64]) -> f64 {
     let &Conv2dReluMaxPool2d { channels, height, width, out, padding } = op;
-    let conv = Conv2d { channels, height, width, out, kernel: 3, padding };
+    let conv = Conv2d { channels, height, width, out, kernel: 3, padding, stride: 1 };
     let (oh, ow) = conv.output_size();
     let mut sums = zeros(x.len() / (channels * height * width) * out * oh * ow);
     conv2d::cpu::forward(&conv, x, weight, bias, &mut sums);
@@ -245,6 +251,65 @@ fn maxpool2d_backward_is_the_gradient() {
 }
 
 #[test]
+fn avgpool2d_and_leaky_relu_backward_are_the_gradients() {
+    for (n, channels, height, width, rows, columns) in [(1, 1, 1, 1, 1, 1), (2, 3, 5, 7, 2, 2), (2, 2, 4, 6, 4, 6)] {
+        let op = AvgPool2d { channels, height, width, rows, columns };
+        let (ph, pw) = op.pooled();
+        let (x, d_y) = (draw(210, n * channels * height * width), draw(211, n * channels * ph * pw));
+        let l = |d_y: &[f64], x: &[f64]| objective(d_y, |y| avgpool2d::cpu::forward(&op, x, y));
+        let mut d_x = unwritten(x.len());
+        avgpool2d::cpu::backward(&op, &d_y, &mut d_x);
+        let bound = (rows * columns + d_y.len(), l(&raised(&d_y), &raised(&x)), 0.0);
+        check(&format!("{op:?}"), &d_x, &x, |x| l(&d_y, x), bound);
+    }
+    for (len, slope) in [(2, 0.01), (257, 0.2)] {
+        let op = LeakyRelu { len, slope };
+        let (x, d_y) = (spaced(len), draw(212, len));
+        let l = |d_y: &[f64], x: &[f64]| objective(d_y, |y| leaky_relu::cpu::forward(&op, x, y));
+        let mut d_x = unwritten(len);
+        leaky_relu::cpu::backward(&op, &x, &d_y, &mut d_x);
+        check(&format!("{op:?}"), &d_x, &x, |x| l(&d_y, x), (len + 1, l(&raised(&d_y), &raised(&x)), 0.0));
+    }
+}
+
+/// Along one coordinate x of the M elements of a channel an x-hat is a / s: a is linear with a slope of at most 1, and q
+/// = s^2 is a quadratic with |q'| <= 2 |x - mean| / M <= 4 / M and q'' <= 2 / M. So the second derivative of 1 / s is at
+/// most q'' / (2 s^3) + 3 q'^2 / (4 s^5), its third at most 9 q' q'' / (4 s^5) + 15 q'^3 / (8 s^7), and the third
+/// derivative of an x-hat at most three times the former and twice the latter.
+#[test]
+fn batchnorm2d_backward_is_the_gradient() {
+    for (case, (n, channels, plane)) in [(2, 1, 2), (3, 2, 5), (4, 3, 17), (33, 1, 3)].into_iter().enumerate() {
+        let op = BatchNorm2d { channels, plane, relu: false };
+        let stream = 700 + 10 * case as u32;
+        let (x, d_y) = (draw(stream, n * channels * plane), draw(stream + 1, n * channels * plane));
+        let (weight, bias) = (draw(stream + 2, channels), draw(stream + 3, channels));
+        let statistics = |x: &[f64], weight: &[f64], bias: &[f64]| {
+            batchnorm2d::cpu::statistics(&op, x, weight, bias, &mut zeros(channels), &mut zeros(channels))
+        };
+        let l = |x: &[f64], weight: &[f64], bias: &[f64]| {
+            objective(&d_y, |y| batchnorm2d::cpu::forward(&op, x, &statistics(x, weight, bias), y))
+        };
+        let found = statistics(&x, &weight, &bias);
+        let (mut d_x, mut d_weight, mut d_bias) = (unwritten(x.len()), unwritten(channels), unwritten(channels));
+        batchnorm2d::cpu::backward_params(&op, &x, &found, &d_y, &mut d_weight, &mut d_bias);
+        batchnorm2d::cpu::backward_input(&op, &x, &found, &d_y, &d_weight, &d_bias, &mut d_x);
+
+        let m = (n * plane) as f64;
+        let scale = found.iter().map(|channel| channel.scale).fold(0.0, f64::max);
+        let second = scale.powi(3) / m + 12.0 * scale.powi(5) / (m * m);
+        let third = 18.0 * scale.powi(5) / (m * m) + 120.0 * scale.powi(7) / m.powi(3);
+        let moved = raised(&d_y).iter().sum::<f64>();
+        // An x-hat is at most 2 / s.
+        let size = moved * (2.0 * scale + 1.0);
+        let bound = (2 * n * plane + 8, size * (1.0 + scale), moved * (3.0 * second + 2.0 * third));
+        check(&format!("{op:?} d_x"), &d_x, &x, |x| l(x, &weight, &bias), bound);
+        let bound = (2 * n * plane + 8, size, 0.0);
+        check(&format!("{op:?} d_weight"), &d_weight, &weight, |weight| l(&x, weight, &bias), bound);
+        check(&format!("{op:?} d_bias"), &d_bias, &bias, |bias| l(&x, &weight, bias), bound);
+    }
+}
+
+#[test]
 fn linear_backward_is_the_gradient() {
     // N, inputs, outputs: one element; more outputs and more inputs than one task takes, with a remainder
     for (case, (n, inputs, outputs)) in [(1, 1, 1), (3, 5, 7), (2, 3, 65), (2, 259, 2), (5, 17, 10)].into_iter().enumerate()
@@ -298,7 +363,7 @@ fn dropout_backward_is_the_gradient() {
 #[test]
 fn cross_entropy_backward_is_the_gradient() {
     for (case, (n, classes, scale)) in [(1, 2, 1.0), (7, 10, 4.0), (3, 5, 30.0), (33, 3, 0.0)].into_iter().enumerate() {
-        let op = CrossEntropy { classes };
+        let op = CrossEntropy::new(classes);
         let logits: Vec<f64> = draw(500 + case as u32, n * classes).iter().map(|x| x * scale).collect();
         let targets: Vec<u32> = (0..n).map(|i| (i % classes) as u32).collect();
         let l = |logits: &[f64]| {

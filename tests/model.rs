@@ -13,7 +13,7 @@ fn classic() -> Model {
 }
 
 fn conv(out: usize, kernel: usize, padding: usize) -> Layer {
-    conv2d::Settings { out, kernel, padding }.into()
+    conv2d::Settings { out, kernel, padding, stride: 1 }.into()
 }
 
 fn pool(size: usize) -> Layer {

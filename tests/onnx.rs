@@ -64,7 +64,7 @@ fn check(input: [usize; 3], layers: Vec<Layer>) {
 }
 
 fn conv(out: usize, kernel: usize, padding: usize) -> Layer {
-    conv2d::Settings { out, kernel, padding }.into()
+    conv2d::Settings { out, kernel, padding, stride: 1 }.into()
 }
 
 #[test]

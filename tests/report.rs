@@ -76,6 +76,7 @@ fn with_material<T>(test: impl FnOnce(&mut Material) -> T) -> T {
         confusion: &confusion,
         shape: [1, 28, 28],
         mistakes: &mistakes,
+        augmented: &[],
         filters: Some(Filters { shape: [32, 1, 3, 3], weights: &weights }),
     })
 }

@@ -66,7 +66,8 @@ impl Rung {
     /// Appends the dispatch that computes y.
     fn plan(&self, planner: &mut Planner, t: &Tensors) -> Result<(), GpuError> {
         let Some([along_x, along_y]) = self.invocations else {
-            let tensors = ForwardTensors { n: N, training: true, x: &t.x, params: &t.params, y: &t.y, saved: &t.winner };
+            let tensors =
+                ForwardTensors { n: N, training: true, x: &t.x, params: &t.params, buffers: &[], y: &t.y, saved: &t.winner };
             return LAYER.plan_forward(planner, &tensors);
         };
         planner.dispatch(Dispatch {

@@ -113,7 +113,7 @@ fn train(mnist: &Dataset, parts: &Split, val_fraction: f64) -> Result<Vec<u8>> {
     let parts = Split { train: train.to_vec(), val: val.to_vec() };
     let data = Dataset::new(mnist.shape, classes(), images, Images::default())?;
 
-    let conv = |out| Layer::Conv2d(conv2d::Settings { out, kernel: 3, padding: 0 });
+    let conv = |out| Layer::Conv2d(conv2d::Settings { out, kernel: 3, padding: 0, stride: 1 });
     let pool = || Layer::MaxPool2d(maxpool2d::Settings { size: 2 });
     let linear = |out| Layer::Linear(linear::Settings { out });
     let mut layers = vec![conv(16), Layer::Relu, pool(), conv(32), Layer::Relu, pool(), conv(32), Layer::Relu];

@@ -1,7 +1,7 @@
 //! Values of options: what they may be, and what is said of others.
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use mnist_wgpu::run::Training;
+use mnist_wgpu::run::{Optimizer, Training};
 use mnist_wgpu::schedule::Kind;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,11 @@ pub fn not_negative(text: &str) -> Result<f64, String> {
 pub fn schedule(text: &str) -> Result<Kind, String> {
     let known = Kind::ALL.map(Kind::name).join(", ");
     Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("expected one of: {known}"))
+}
+
+pub fn optimizer(text: &str) -> Result<Optimizer, String> {
+    let known = Optimizer::ALL.map(Optimizer::name).join(", ");
+    Optimizer::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("expected one of: {known}"))
 }
 
 pub fn fraction(text: &str) -> Result<f64, String> {

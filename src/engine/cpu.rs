@@ -6,6 +6,8 @@ use super::{Engine, EngineError, Pass, Settings, Work, arenas, check_data, check
 use crate::data::{Dataset, Images};
 use crate::metrics::BatchMetrics;
 use crate::model::{Model, Stage};
+use crate::ops::augment::{self, Augment};
+use crate::ops::average::{self, Average};
 use crate::ops::conv2d_relu_maxpool2d::chain;
 use crate::ops::cross_entropy::{self, CrossEntropy};
 use crate::ops::gather::{self, Gather};
@@ -18,12 +20,16 @@ use std::ops::Range;
 pub struct CpuEngine<'a> {
     data: &'a Dataset,
     settings: Settings,
+    augment: Option<Augment>,
     stages: Vec<Stage<dyn OnCpu>>,
-    /// Where each parameter lies in the arenas.
+    /// Where each parameter lies in the arenas, and each buffer in its own.
     ranges: Vec<Range<usize>>,
+    buffer_ranges: Vec<Range<usize>>,
     loss: CrossEntropy,
     parameters: Vec<f32>,
     buffers: Vec<f32>,
+    /// Of parameters and buffers, if they are wanted.
+    averages: Option<[Vec<f32>; 2]>,
     /// In the order of the optimizer's slots.
     slots: Vec<Vec<f32>>,
     gradients: Vec<f32>,
@@ -59,7 +65,9 @@ impl<'a> CpuEngine<'a> {
         if settings.fuse {
             stages = rewrite(stages, FUSE);
         }
-        let on_cpu = |Stage { layers, op, parameters }: Stage| -> Stage<dyn OnCpu> { Stage { layers, op, parameters } };
+        let on_cpu = |Stage { layers, op, parameters, buffers }: Stage| -> Stage<dyn OnCpu> {
+            Stage { layers, op, parameters, buffers }
+        };
         let mut stages: Vec<_> = stages.into_iter().map(on_cpu).collect();
         if settings.fuse {
             stages = rewrite(stages, &[chain::chain]);
@@ -70,12 +78,15 @@ impl<'a> CpuEngine<'a> {
             d_y: vec![0.0; n * stage.op.output_len()],
         };
         let arena = || vec![0.0; model.arena_len()];
+        let buffers = || vec![0.0; Role::Buffers.len(model)];
         Ok(Self {
             tensors: stages.iter().map(tensors).collect(),
             ranges: model.parameters().iter().map(|p| p.range.clone()).collect(),
-            loss: CrossEntropy { classes: model.classes() },
+            buffer_ranges: model.buffers().iter().map(|b| b.range.clone()).collect(),
+            loss: CrossEntropy { classes: model.classes(), smoothing: settings.smoothing },
             parameters: arena(),
-            buffers: vec![0.0; Role::Buffers.len(model)],
+            buffers: buffers(),
+            averages: settings.average.map(|_| [arena(), buffers()]),
             slots: settings.optimizer.slots().iter().map(|_| arena()).collect(),
             gradients: arena(),
             input: vec![0.0; n * model.shapes()[0].len()],
@@ -86,6 +97,7 @@ impl<'a> CpuEngine<'a> {
             order: Vec::new(),
             batches: Vec::new(),
             finished: VecDeque::new(),
+            augment: settings.augment.map(|amounts| Augment::new(data.shape, amounts, settings.seed)),
             data,
             settings,
             stages,
@@ -109,21 +121,34 @@ impl<'a> CpuEngine<'a> {
 
     /// A pass over one batch: input, network and loss, and in training the backward pass and the optimizer.
     fn batch(&mut self, index: usize) -> BatchMetrics {
-        let Batch { first, count, step, learning_rate, .. } = self.batches[index];
+        let batch = self.batches[index];
+        let Batch { first, count, step, .. } = batch;
         let (first, count) = (first as usize, count as usize);
         let order = &self.order[first..first + count];
         let (images, gather) = (self.images, Gather { len: self.input.len() / self.settings.batch_size });
-        gather::cpu::forward(&gather, &images.pixels, &images.labels, order, &mut self.input, &mut self.targets);
+        let (input, targets) = (&mut self.input, &mut self.targets);
+        match &self.augment {
+            Some(augment) if self.work == Work::Train => {
+                augment::cpu::forward(augment, step, &images.pixels, &images.labels, order, input, targets);
+            }
+            _ => gather::cpu::forward(&gather, &images.pixels, &images.labels, order, input, targets),
+        }
 
         let last = self.forward(count, step);
         self.last = last;
+        let smoothing = if self.work == Work::Train { self.loss.smoothing } else { 0.0 };
+        let loss = CrossEntropy { smoothing, ..self.loss };
         let (logits, targets) = (&self.tensors[last].y[..count * self.loss.classes], &self.targets[..count]);
-        let metrics = cross_entropy::cpu::metrics(&self.loss, logits, targets);
+        let metrics = cross_entropy::cpu::metrics(&loss, logits, targets);
         if self.work == Work::Train {
             let last = &mut self.tensors[last];
             cross_entropy::cpu::backward(&self.loss, &last.y, &self.targets, &mut last.d_y);
             self.backward(step);
-            self.settings.optimizer.update(learning_rate, &mut self.parameters, &mut self.slots, &self.gradients);
+            self.settings.optimizer.update(&batch, &mut self.parameters, &mut self.slots, &self.gradients);
+            if let (Some(decay), Some([parameters, buffers])) = (self.settings.average, &mut self.averages) {
+                average::cpu::update(&Average { decay }, step, &self.parameters, parameters);
+                average::cpu::update(&Average { decay }, step, &self.buffers, buffers);
+            }
         }
         metrics
     }
@@ -131,6 +156,10 @@ impl<'a> CpuEngine<'a> {
     /// Runs the stages over the first `count` samples of the input and returns which stage's output is the logits.
     fn forward(&mut self, count: usize, step: u32) -> usize {
         let training = self.work == Work::Train;
+        let (parameters, buffers) = match &mut self.averages {
+            Some([parameters, buffers]) if !training => (&*parameters, buffers),
+            _ => (&self.parameters, &mut self.buffers),
+        };
         let mut from = None;
         for (index, stage) in self.stages.iter().enumerate() {
             if stage.op.training_only() && !training {
@@ -141,7 +170,8 @@ impl<'a> CpuEngine<'a> {
             let tensors = &mut after[0];
             stage.op.forward(ForwardSlices {
                 x: &x[..count * stage.op.input_len()],
-                params: &views(&self.parameters, &self.ranges[stage.parameters.clone()]),
+                params: &views(parameters, &self.ranges[stage.parameters.clone()]),
+                buffers: &mut views_mut(buffers, &self.buffer_ranges[stage.buffers.clone()]),
                 y: &mut tensors.y[..count * stage.op.output_len()],
                 saved: &mut tensors.saved[..count * stage.op.saved_words()],
                 training,
@@ -174,8 +204,8 @@ impl<'a> CpuEngine<'a> {
 
     /// The state's arenas.
     fn arenas(&mut self) -> impl Iterator<Item = (Role, &mut Vec<f32>)> {
-        let arenas = [&mut self.parameters, &mut self.buffers].into_iter().chain(&mut self.slots);
-        roles(&self.settings.optimizer).zip(arenas)
+        let own = [&mut self.parameters, &mut self.buffers].into_iter().chain(self.averages.iter_mut().flatten());
+        roles(&self.settings).zip(own.chain(&mut self.slots))
     }
 }
 
@@ -201,7 +231,7 @@ impl Engine for CpuEngine<'_> {
         let images = pass.set.of(self.data);
         check_pass(pass, images.len(), self.data.train.len().max(self.data.test.len()))?;
         (self.images, self.work) = (images, pass.work);
-        self.batches = pass.batches(self.settings.batch_size).collect();
+        self.batches = pass.batches(&self.settings).collect();
         self.finished.clear();
         self.order.clear();
         self.order.extend_from_slice(pass.order);

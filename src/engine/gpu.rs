@@ -9,9 +9,11 @@ use crate::gpu::{Context, GpuError, Planner, Slots, Step, Tensor, plan, profile}
 use crate::metrics::BatchMetrics;
 use crate::model::Model;
 use crate::ops::Batch;
+use crate::ops::augment::Augment;
+use crate::ops::average::Average;
 use crate::ops::cross_entropy::{CrossEntropy, LossTensors};
 use crate::ops::gather::{Gather, GatherTensors};
-use crate::state::State;
+use crate::state::{Role, State};
 use network::Network;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -51,9 +53,8 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// The input of a pass: picks the images of a batch out of a set.
-    fn plan_input(&self, (images, labels): &(Tensor, Tensor)) -> Result<Vec<Step>, GpuError> {
-        let gather = Gather { len: self.network.input.len() / self.n };
+    /// The input of a pass: picks the images of a batch out of a set, and moves them where it is so wanted.
+    fn plan_input(&self, augment: Option<&Augment>, (images, labels): &(Tensor, Tensor)) -> Result<Vec<Step>, GpuError> {
         let mut planner = Planner::new(self.context);
         let tensors = GatherTensors {
             n: self.n,
@@ -64,7 +65,10 @@ impl Shared<'_> {
             x: &self.network.input,
             targets: self.targets,
         };
-        gather.plan(&mut planner, &tensors)?;
+        match augment {
+            Some(augment) => augment.plan(&mut planner, &tensors)?,
+            None => Gather { len: self.network.input.len() / self.n }.plan(&mut planner, &tensors)?,
+        }
         Ok(planner.steps)
     }
 
@@ -80,9 +84,14 @@ impl Shared<'_> {
                 let d_logits = Tensor::zeros(context, "d_logits", n * loss.classes)?;
                 loss.plan_train(&mut planner, &tensors, &d_logits)?;
                 network.plan_backward(&mut planner, d_logits)?;
-                let [(_, parameters), _, slots @ ..] = &network.arenas[..] else { unreachable!("as `roles` has them") };
-                let slots: Vec<&Tensor> = slots.iter().map(|(_, slot)| slot).collect();
+                let slots = settings.optimizer.slots().iter().map(|&slot| network.arena(Role::Slot(slot)));
+                let (parameters, slots) = (network.arena(Role::Parameters), Vec::from_iter(slots));
                 settings.optimizer.plan(&mut planner, parameters, &slots, &network.gradients)?;
+                if let Some(decay) = settings.average {
+                    let average = Average { decay };
+                    average.plan(&mut planner, parameters, network.arena(Role::Average))?;
+                    average.plan(&mut planner, network.arena(Role::Buffers), network.arena(Role::AverageBuffers))?;
+                }
             }
         }
         Ok((planner.steps, logits.clone()))
@@ -115,11 +124,13 @@ impl<'a> GpuEngine<'a> {
         };
         let sets = [upload("training", &data.train)?, upload("test", &data.test)?];
 
-        let loss = CrossEntropy { classes: model.classes() };
+        let loss = CrossEntropy { classes: model.classes(), smoothing: settings.smoothing };
         let shared = Shared { context, n, network: &network, loss, order: &order, targets: &targets, metrics: &metrics };
         let mut input = [const { [const { Vec::new() }; 2] }; 2];
-        for (of_work, of_set) in Work::ALL.into_iter().flat_map(|work| Set::ALL.map(|set| (work as usize, set as usize))) {
-            input[of_work][of_set] = shared.plan_input(&sets[of_set])?;
+        let augment = settings.augment.map(|amounts| Augment::new(data.shape, amounts, settings.seed));
+        for (work, set) in Work::ALL.into_iter().flat_map(|work| Set::ALL.map(|set| (work, set as usize))) {
+            let augment = augment.as_ref().filter(|_| work == Work::Train);
+            input[work as usize][set] = shared.plan_input(augment, &sets[set])?;
         }
         let (train, _) = shared.plan_work(Work::Train, &settings)?;
         let (evaluate, logits) = shared.plan_work(Work::Evaluate, &settings)?;
@@ -183,7 +194,7 @@ impl Engine for GpuEngine<'_> {
     fn begin(&mut self, pass: &Pass) -> Result<(), EngineError> {
         check_pass(pass, self.samples[pass.set as usize], self.order.len())?;
         self.in_flight.clear();
-        let batches: Vec<Batch> = pass.batches(self.settings.batch_size).collect();
+        let batches: Vec<Batch> = pass.batches(&self.settings).collect();
         self.pass = (pass.set, pass.work, batches.len());
         self.slots.write(self.context, &batches);
         self.order.write(self.context, bytemuck::cast_slice(pass.order));

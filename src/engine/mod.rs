@@ -12,6 +12,7 @@ use crate::gpu::GpuError;
 use crate::metrics::BatchMetrics;
 use crate::model::Model;
 use crate::ops::Batch;
+use crate::ops::augment::Amounts;
 use crate::ops::optimizer::Optimizer;
 use crate::state::{Role, State};
 use std::ops::Range;
@@ -22,7 +23,13 @@ pub struct Settings {
     /// Samples per batch.
     pub batch_size: usize,
     pub optimizer: Optimizer,
-    /// Keys the dropout masks.
+    /// Evaluate a moving average of the weights, with this decay.
+    pub average: Option<f32>,
+    /// Share of each target that is spread over all classes in training: PyTorch's `label_smoothing`.
+    pub smoothing: f32,
+    /// How images are moved in training.
+    pub augment: Option<Amounts>,
+    /// Keys the dropout masks, and how images are moved.
     pub seed: u64,
     /// Run layers that stand in the right order as one op.
     pub fuse: bool,
@@ -30,7 +37,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { batch_size: 32, optimizer: Optimizer::default(), seed: 0, fuse: true }
+        let optimizer = Optimizer::default();
+        Self { batch_size: 32, optimizer, average: None, smoothing: 0.0, augment: None, seed: 0, fuse: true }
     }
 }
 
@@ -99,14 +107,20 @@ impl<'a> Pass<'a> {
         Self { set, work: Work::Evaluate, order, first_step: 0, learning_rate: &|_| 0.0 }
     }
 
-    /// Each batch of `batch_size` samples, as the kernels hear of it.
-    fn batches(&self, batch_size: usize) -> impl Iterator<Item = Batch> {
-        (0..self.work.batches(self.order.len(), batch_size)).map(move |index| Batch {
-            first: (index * batch_size) as u32,
-            count: batch_size.min(self.order.len() - index * batch_size) as u32,
-            index: index as u32,
-            step: self.first_step.wrapping_add(index as u32),
-            learning_rate: (self.learning_rate)(index),
+    /// Each batch, as the kernels hear of it.
+    fn batches(&self, &Settings { batch_size, optimizer, .. }: &Settings) -> impl Iterator<Item = Batch> {
+        (0..self.work.batches(self.order.len(), batch_size)).map(move |index| {
+            let step = self.first_step.wrapping_add(index as u32);
+            let [correction1, correction2] = optimizer.corrections(step);
+            Batch {
+                first: (index * batch_size) as u32,
+                count: batch_size.min(self.order.len() - index * batch_size) as u32,
+                index: index as u32,
+                step,
+                learning_rate: (self.learning_rate)(index),
+                correction1,
+                correction2,
+            }
         })
     }
 }
@@ -153,20 +167,24 @@ fn check_pass(pass: &Pass, data_len: usize, longest: usize) -> Result<(), Engine
     pass.order.iter().try_for_each(|&sample| expect("a sample in an order", sample as usize, data_len))
 }
 
-/// The arenas of `model` in training by `optimizer`.
-fn roles(optimizer: &Optimizer) -> impl Iterator<Item = Role> {
-    [Role::Parameters, Role::Buffers].into_iter().chain(optimizer.slots().iter().map(|&slot| Role::Slot(slot)))
+/// The arenas of a model in training.
+fn roles(settings: &Settings) -> impl Iterator<Item = Role> {
+    let averages = settings.average.map(|_| [Role::Average, Role::AverageBuffers]);
+    let slots = settings.optimizer.slots().iter().map(|&slot| Role::Slot(slot));
+    [Role::Parameters, Role::Buffers].into_iter().chain(averages.into_iter().flatten()).chain(slots)
 }
 
 /// The values that `state` has for each of an engine's `own` arenas, which are given with their lengths. None stands
-/// for zeros.
+/// for zeros. An average begins as what is averaged.
 fn arenas(state: &State, own: impl Iterator<Item = (Role, usize)>) -> Result<Vec<Option<&[f32]>>, EngineError> {
     let own: Vec<_> = own.collect();
     if let Some((role, _)) = state.arenas.iter().find(|(role, _)| !own.iter().any(|(known, _)| known == role)) {
         let expected = format!("arenas of {:?}", own.iter().map(|(role, _)| role).collect::<Vec<_>>());
         return Err(EngineError::Input { what: "a state", expected, found: format!("{role:?}") });
     }
-    let arena = |(role, len): (Role, usize)| match state.get(role) {
+    let averaged = |role: Role| [Role::Parameters, Role::Buffers].into_iter().find(|of| of.average() == Some(role));
+    let found = |role: Role| state.get(role).or_else(|| state.get(averaged(role)?));
+    let arena = |(role, len): (Role, usize)| match found(role) {
         Some(values) if values.len() != len => {
             let expected = format!("{len} elements of {role:?}, as the model's arena");
             Err(EngineError::Input { what: "a state", expected, found: values.len().to_string() })
@@ -198,6 +216,6 @@ pub trait Engine {
     /// Reads the current state, after everything queued.
     async fn state(&mut self) -> Result<State, EngineError>;
 
-    /// Overwrites the state. What `state` has no arena for becomes 0.
+    /// Overwrites the state. What `state` has no arena for becomes 0, but an average what it is the average of.
     fn set_state(&mut self, state: &State) -> Result<(), EngineError>;
 }

@@ -2,14 +2,14 @@
 //! ops like others.
 
 use crate::model::Stage;
-use crate::ops::{LayerOp, Op, conv2d_relu_maxpool2d, linear};
+use crate::ops::{LayerOp, Op, batchnorm2d, conv2d_relu_maxpool2d, linear};
 use std::any::Any;
 
 /// Takes the ops from one on. Returns how many of them it replaces, and the op that replaces them.
 pub type Rule<O> = fn(&[&dyn Any]) -> Option<(usize, Box<O>)>;
 
 /// Layers that both paths take as one op.
-pub const FUSE: &[Rule<dyn LayerOp>] = &[conv2d_relu_maxpool2d::fuse, linear::with_dropout];
+pub const FUSE: &[Rule<dyn LayerOp>] = &[conv2d_relu_maxpool2d::fuse, batchnorm2d::with_relu, linear::with_dropout];
 
 /// Applies the first of `rules` that fits, from the first stage to the last.
 pub fn rewrite<O: Op + ?Sized>(stages: Vec<Stage<O>>, rules: &[Rule<O>]) -> Vec<Stage<O>> {
@@ -24,7 +24,8 @@ pub fn rewrite<O: Op + ?Sized>(stages: Vec<Stage<O>>, rules: &[Rule<O>]) -> Vec<
         let last = &left.as_slice()[count - 1];
         let layers = first.layers.start..last.layers.end;
         let parameters = first.parameters.start..last.parameters.end;
-        rewritten.push(Stage { layers, op, parameters });
+        let buffers = first.buffers.start..last.buffers.end;
+        rewritten.push(Stage { layers, op, parameters, buffers });
         left.by_ref().take(count).for_each(drop);
     }
     rewritten

@@ -5,7 +5,7 @@ mod proto;
 use crate::checkpoint::Info;
 use crate::model::{Model, Parameter};
 use crate::ops::{self, Shape};
-use crate::state::{Role, State};
+use crate::state::State;
 use prost::Message;
 
 /// Names of what goes in and what comes out.
@@ -25,8 +25,8 @@ const IR_VERSION: i64 = 8;
 /// If an arena of `state` is shorter than the model's.
 pub fn export(model: &Model, state: &State, info: Option<&Info>) -> Vec<u8> {
     let (image, logits) = (&model.shapes()[0], &model.shapes()[model.layers().len()]);
-    let network = state.arenas.iter().filter(|(role, _)| !matches!(role, Role::Slot(_)));
-    let initializers = network.flat_map(|(role, arena)| {
+    let network = state.network();
+    let initializers = network.arenas.iter().flat_map(|(role, arena)| {
         role.tensors(model).iter().map(|tensor| initializer(tensor, &arena[tensor.range.clone()]))
     });
     let graph = proto::Graph {

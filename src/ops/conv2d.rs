@@ -1,4 +1,4 @@
-//! 2-D convolution (cross-correlation, as PyTorch's `Conv2d`), stride 1, zero padding, any kernel size.
+//! 2-D convolution (cross-correlation, as PyTorch's `Conv2d`), zero padding, any kernel size and stride.
 //!
 //! The general form. Where ReLU and 2x2 pooling follow a 3x3 convolution, the plan takes
 //! [`super::conv2d_relu_maxpool2d`] instead.
@@ -6,7 +6,7 @@
 use super::Attribute::Ints;
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, Needed, OnCpu, OnGpu, Op,
-    Operator, Place, Shape, weight_and_bias,
+    Operator, Place, Shape, Spoken, TextError, Words, weight_and_bias,
 };
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
@@ -14,36 +14,74 @@ use crate::shader;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+pub mod cpu;
+pub mod minimal;
+
 pub const SHADER: Shader = shader!("conv2d");
 
-/// The layer: stride 1, square kernel, zero padding.
+/// The layer: square kernel, zero padding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     pub out: usize,
     pub kernel: usize,
     pub padding: usize,
+    /// 1 where it is not written, as files of earlier versions have it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(stride: &usize) -> bool {
+    *stride == 1
 }
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { out, kernel, padding } = self;
-        match padding {
-            0 => write!(f, "Conv2d({out}, {kernel}x{kernel})"),
-            _ => write!(f, "Conv2d({out}, {kernel}x{kernel}, padding {padding})"),
+        let Self { out, kernel, padding, stride } = self;
+        write!(f, "Conv2d({out}, {kernel}x{kernel}")?;
+        if *stride != 1 {
+            write!(f, ", stride {stride}")?;
         }
+        if *padding != 0 {
+            write!(f, ", padding {padding}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl Spoken for Settings {
+    const NAMES: &'static [&'static str] = &["conv", "Conv2d"];
+    const USAGE: &'static str = "conv OUTPUTS [KERNEL] [stride S] [padding P]";
+
+    fn parse(words: &mut Words) -> Result<Self, TextError> {
+        let out = words.number("a number of outputs")?;
+        let kernel = words.number_or(3);
+        let (mut stride, mut padding) = (None, None);
+        // In either order.
+        for _ in 0..2 {
+            stride = words.named("stride")?.or(stride);
+            padding = words.named("padding")?.or(padding);
+        }
+        Ok(Self { out, kernel, padding: padding.unwrap_or(0), stride: stride.unwrap_or(1) })
     }
 }
 
 impl Definition for Settings {
     fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
-        let &Self { out, kernel, padding } = self;
+        let &Self { out, kernel, padding, stride } = self;
         match (out, kernel) {
             (0, _) => return Err(Misfit::Setting("needs at least one output")),
             (_, 0) => return Err(Misfit::Setting("a kernel is at least 1x1")),
             (_, kernel) if padding >= kernel => {
                 return Err(Misfit::Setting("the padding must be smaller than the kernel"));
             }
-            (_, kernel) if kernel > LARGEST => return Err(Misfit::Setting("the kernel is too large")),
+            _ if stride == 0 => return Err(Misfit::Setting("a stride is at least 1")),
+            (_, kernel) if kernel.max(stride) > LARGEST => {
+                return Err(Misfit::Setting("kernel or stride are too large"));
+            }
             _ => {}
         }
         let [c, h, w] = input.image()?;
@@ -51,7 +89,7 @@ impl Definition for Settings {
             let least = kernel - 2 * padding;
             return Err(Misfit::Input(format!("at least ({c}, {least}, {least})")));
         }
-        let (oh, ow) = (h + 2 * padding + 1 - kernel, w + 2 * padding + 1 - kernel);
+        let (oh, ow) = ((h + 2 * padding - kernel) / stride + 1, (w + 2 * padding - kernel) / stride + 1);
         if [c, kernel, kernel, oh, ow].into_iter().fold(1, usize::saturating_mul) > MOST_UNFOLDED {
             return Err(Misfit::Setting("kernel and image are too large together"));
         }
@@ -64,13 +102,16 @@ impl Definition for Settings {
 
     fn op(&self, input: &Shape, _place: Place) -> Option<Box<dyn LayerOp>> {
         let [channels, height, width] = input.image().ok()?;
-        let &Self { out, kernel, padding } = self;
-        Some(Box::new(Conv2d { channels, height, width, out, kernel, padding }))
+        let &Self { out, kernel, padding, stride } = self;
+        Some(Box::new(Conv2d { channels, height, width, out, kernel, padding, stride }))
     }
 
     fn onnx(&self) -> Option<Operator> {
         // Padding on four sides.
-        let attributes = vec![Ints("kernel_shape", vec![self.kernel; 2]), Ints("pads", vec![self.padding; 4])];
+        let mut attributes = vec![Ints("kernel_shape", vec![self.kernel; 2]), Ints("pads", vec![self.padding; 4])];
+        if self.stride != 1 {
+            attributes.push(Ints("strides", vec![self.stride; 2]));
+        }
         Some(Operator { name: "Conv", attributes })
     }
 }
@@ -89,17 +130,25 @@ pub struct Conv2d {
     pub out: usize,
     pub kernel: usize,
     pub padding: usize,
+    pub stride: usize,
 }
 
 impl Conv2d {
-    /// (OH, OW): `H + 2P - K + 1` and the same of W.
+    /// (OH, OW): `(H + 2P - K) / S + 1`, rounded down, and the same of W.
     pub fn output_size(&self) -> (usize, usize) {
-        (self.height + 2 * self.padding + 1 - self.kernel, self.width + 2 * self.padding + 1 - self.kernel)
+        let size = |input: usize| (input + 2 * self.padding - self.kernel) / self.stride + 1;
+        (size(self.height), size(self.width))
     }
 
     /// Elements of the weight (O, C, K, K).
     pub fn weight_len(&self) -> usize {
         self.out * self.fan_in()
+    }
+
+    /// Whether the CPU takes the algorithm that is made for 3x3 kernels over several channels, which are its vectors.
+    fn is_minimal(&self) -> bool {
+        const CHANNELS: usize = 8;
+        self.kernel == 3 && self.stride == 1 && self.channels >= CHANNELS && self.out >= CHANNELS
     }
 
     /// C * K * K, the terms of one output.
@@ -123,6 +172,7 @@ impl Conv2d {
             ("OUT_CHANNELS", self.out as f64),
             ("KERNEL", self.kernel as f64),
             ("PADDING", self.padding as f64),
+            ("STRIDE", self.stride as f64),
         ];
         let flops = n as u64 * self.flops();
         planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops })
@@ -173,105 +223,22 @@ impl OnGpu for Conv2d {
 
 impl OnCpu for Conv2d {
     fn forward(&self, s: ForwardSlices) {
-        cpu::forward(self, s.x, s.params[0], s.params[1], s.y);
+        match self.is_minimal() {
+            true => minimal::forward(self, s.x, s.params[0], s.params[1], s.y),
+            false => cpu::forward(self, s.x, s.params[0], s.params[1], s.y),
+        }
     }
 
     fn backward(&self, s: BackwardSlices) {
         let [d_weight, d_bias] = s.d_params else { unreachable!("two parameters: weight and bias") };
-        cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias);
-        if let Some(d_x) = s.d_x {
-            cpu::backward_input(self, s.params[0], s.d_y, d_x);
+        match self.is_minimal() {
+            true => minimal::backward_params(self, s.x, s.d_y, d_weight, d_bias),
+            false => cpu::backward_params(self, s.x, s.d_y, d_weight, d_bias),
         }
-    }
-}
-
-/// Convolution as a matrix product: each sample is unfolded into columns (C*K*K, OH*OW), one per output position.
-pub mod cpu {
-    use super::Conv2d;
-    use crate::ops::matrix::{Matrix, multiply};
-    use crate::ops::{Real, samples_per_task};
-    use rayon::prelude::*;
-    use std::ops::Deref;
-
-    /// For every tap (c, ky, kx) and output position: the element of `x` under it, or nothing where that is padding.
-    fn taps(op: &Conv2d) -> impl Iterator<Item = (usize, usize)> {
-        let (oh, ow) = op.output_size();
-        let (h, w, k, p) = (op.height, op.width, op.kernel, op.padding);
-        (0..op.fan_in() * oh * ow).filter_map(move |i| {
-            let (tap, position) = (i / (oh * ow), i % (oh * ow));
-            let (y, x) = (position / ow + tap / k % k, position % ow + tap % k);
-            let inside = (p..h + p).contains(&y) && (p..w + p).contains(&x);
-            inside.then(|| (i, (tap / (k * k) * h + y - p) * w + x - p))
-        })
-    }
-
-    /// `y[n,o] = bias[o] + sum_{c,ky,kx} weight[o,c,ky,kx] * x[n, c, y+ky-P, x+kx-P]`
-    pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T]) {
-        let (oh, ow) = op.output_size();
-        let taps: Vec<_> = taps(op).collect();
-        let samples = x.par_chunks(op.channels * op.height * op.width).zip(y.par_chunks_mut(op.out * oh * ow));
-        samples.for_each_init(
-            || vec![T::zero(); op.fan_in() * oh * ow],
-            |columns, (x, y)| {
-                taps.iter().for_each(|&(to, from)| columns[to] = x[from]);
-                for (y, &bias) in y.chunks_exact_mut(oh * ow).zip(bias) {
-                    y.fill(bias);
-                }
-                let weight = Matrix::new(weight, op.out, op.fan_in());
-                multiply(y, oh * ow, weight, Matrix::new(columns, op.fan_in(), oh * ow), true);
-            },
-        );
-    }
-
-    /// `d_x[n,c,y,x] = sum_{o,ky,kx} weight[o,c,ky,kx] * d_y[n, o, y-ky+P, x-kx+P]`
-    pub fn backward_input<T: Real>(op: &Conv2d, weight: &[T], d_y: &[T], d_x: &mut [T]) {
-        let (oh, ow) = op.output_size();
-        let taps: Vec<_> = taps(op).collect();
-        let samples = d_x.par_chunks_mut(op.channels * op.height * op.width).zip(d_y.par_chunks(op.out * oh * ow));
-        samples.for_each_init(
-            || vec![T::zero(); op.fan_in() * oh * ow],
-            |columns, (d_x, d_y)| {
-                let weight = Matrix::new(weight, op.out, op.fan_in());
-                multiply(columns, oh * ow, weight.t(), Matrix::new(d_y, op.out, oh * ow), false);
-                d_x.fill(T::zero());
-                taps.iter().for_each(|&(from, to)| d_x[to] += columns[from]);
-            },
-        );
-    }
-
-    /// `d_weight[o,c,ky,kx] = sum_{n,y,x} d_y[n,o,y,x] * x[n, c, y+ky-P, x+kx-P]`, `d_bias[o] = sum d_y[:,o]`
-    pub fn backward_params<T: Real>(op: &Conv2d, x: &[T], d_y: &[T], d_weight: &mut [T], d_bias: &mut [T]) {
-        let (oh, ow) = op.output_size();
-        let (input, output) = (op.channels * op.height * op.width, op.out * oh * ow);
-        let taps: Vec<_> = taps(op).collect();
-        let task = samples_per_task(x.len() / input);
-        let parts: Vec<(Vec<T>, Vec<T>)> = x
-            .par_chunks(input * task)
-            .zip(d_y.par_chunks(output * task))
-            .map(|(x, d_y)| {
-                let (mut d_weight, mut d_bias) = (vec![T::zero(); op.weight_len()], vec![T::zero(); op.out]);
-                let mut columns = vec![T::zero(); op.fan_in() * oh * ow];
-                for (x, d_y) in x.chunks_exact(input).zip(d_y.chunks_exact(output)) {
-                    taps.iter().for_each(|&(to, from)| columns[to] = x[from]);
-                    let d_y_matrix = Matrix::new(d_y, op.out, oh * ow);
-                    multiply(&mut d_weight, op.fan_in(), d_y_matrix, Matrix::new(&columns, op.fan_in(), oh * ow).t(), true);
-                    for (d_bias, d_y) in d_bias.iter_mut().zip(d_y.chunks_exact(oh * ow)) {
-                        *d_bias += d_y.iter().copied().sum();
-                    }
-                }
-                (d_weight, d_bias)
-            })
-            .collect();
-        sum_parts(parts, d_weight, d_bias);
-    }
-
-    /// Adds up the tasks' gradients in the order of the tasks.
-    pub fn sum_parts<T: Real>(parts: Vec<(impl Deref<Target = [T]>, Vec<T>)>, d_weight: &mut [T], d_bias: &mut [T]) {
-        d_weight.fill(T::zero());
-        d_bias.fill(T::zero());
-        for (part_weight, part_bias) in parts {
-            d_weight.iter_mut().zip(&*part_weight).for_each(|(sum, &part)| *sum += part);
-            d_bias.iter_mut().zip(part_bias).for_each(|(sum, part)| *sum += part);
+        match s.d_x {
+            Some(d_x) if self.is_minimal() => minimal::backward_input(self, s.params[0], s.d_y, d_x),
+            Some(d_x) => cpu::backward_input(self, s.params[0], s.d_y, d_x),
+            None => {}
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::conv2d::Conv2d;
 use super::maxpool2d::MaxPool2d;
 use super::relu::Relu;
+use super::winograd::Layout;
 use super::{BackwardSlices, BackwardTensors, ForwardSlices, ForwardTensors, LayerOp, OnCpu, OnGpu, Op};
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
@@ -27,7 +28,9 @@ pub const DEAD: u8 = 4;
 /// Makes a 3x3 convolution, ReLU and 2x2 pooling in a row one op.
 pub fn fuse(ops: &[&dyn Any]) -> Option<(usize, Box<dyn LayerOp>)> {
     let [conv, relu, pool, ..] = ops else { return None };
-    let &Conv2d { channels, height, width, out, kernel: KERNEL, padding } = conv.downcast_ref()? else { return None };
+    let &Conv2d { channels, height, width, out, kernel: KERNEL, padding, stride: 1 } = conv.downcast_ref()? else {
+        return None;
+    };
     let (_, MaxPool2d { size: WINDOW, .. }) = (relu.downcast_ref::<Relu>()?, pool.downcast_ref()?) else { return None };
     Some((3, Box::new(Conv2dReluMaxPool2d { channels, height, width, out, padding })))
 }
@@ -46,6 +49,11 @@ impl Conv2dReluMaxPool2d {
     /// (PH, PW)
     pub fn pooled(&self) -> (usize, usize) {
         ((self.height + 2 * self.padding - 2) / 2, (self.width + 2 * self.padding - 2) / 2)
+    }
+
+    /// How a sample lies in memory on the CPU.
+    fn layout(&self) -> Layout {
+        Layout::new([self.channels, self.height, self.width], self.padding, self.pooled())
     }
 
     /// Pooling windows of one output channel of one sample.

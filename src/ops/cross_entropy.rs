@@ -11,6 +11,8 @@ pub const SHADER: Shader = shader!("cross_entropy");
 #[derive(Clone, Debug)]
 pub struct CrossEntropy {
     pub classes: usize,
+    /// Share of each target that is spread over all classes: PyTorch's `label_smoothing`. An evaluation knows none.
+    pub smoothing: f32,
 }
 
 /// The tensors of the fused kernels.
@@ -25,6 +27,11 @@ pub struct LossTensors<'a> {
 }
 
 impl CrossEntropy {
+    /// Without smoothing.
+    pub const fn new(classes: usize) -> Self {
+        Self { classes, smoothing: 0.0 }
+    }
+
     /// Elements of one [`BatchMetrics`] in its tensor.
     pub const METRICS_LEN: usize = size_of::<BatchMetrics>() / 4;
 
@@ -36,7 +43,7 @@ impl CrossEntropy {
         buffers: &[(&str, &Tensor, usize)],
         invocations: usize,
     ) -> Result<(), GpuError> {
-        let constants = &[("BATCH", n as f64), ("CLASSES", self.classes as f64)];
+        let constants = &[("BATCH", n as f64), ("CLASSES", self.classes as f64), ("SMOOTHING", f64::from(self.smoothing))];
         let invocations = [invocations, 1, 1];
         planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops: 0 })
     }
@@ -97,21 +104,30 @@ pub mod cpu {
         most + logits.iter().map(|&logit| (logit - most).exp()).sum::<T>().ln()
     }
 
-    /// `losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]`
+    /// `losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]`; of that `1 - smoothing`, and `smoothing` of the mean
+    /// over all classes in the target's place.
     pub fn forward<T: Real>(op: &CrossEntropy, logits: &[T], targets: &[u32], losses: &mut [T]) {
         for ((logits, &target), loss) in logits.chunks_exact(op.classes).zip(targets).zip(losses) {
-            *loss = log_sum_exp(logits) - logits[target as usize];
+            let normaliser = log_sum_exp(logits);
+            *loss = normaliser - logits[target as usize];
+            if op.smoothing != 0.0 {
+                let smoothing = T::of(op.smoothing.into());
+                let mean = logits.iter().copied().sum::<T>() / T::of(op.classes as f64);
+                *loss = (T::one() - smoothing) * *loss + smoothing * (normaliser - mean);
+            }
         }
     }
 
-    /// `d_logits[n,c] = (softmax(logits[n])[c] - (c == targets[n])) / N`
+    /// `d_logits[n,c] = (softmax(logits[n])[c] - (1 - smoothing) * (c == targets[n]) - smoothing / classes) / N`
     pub fn backward<T: Real>(op: &CrossEntropy, logits: &[T], targets: &[u32], d_logits: &mut [T]) {
         let count = T::of(targets.len() as f64);
+        let smoothing = T::of(op.smoothing.into());
+        let spread = smoothing / T::of(op.classes as f64);
         let samples = logits.chunks_exact(op.classes).zip(d_logits.chunks_exact_mut(op.classes));
         for ((logits, d_logits), &target) in samples.zip(targets) {
             let normaliser = log_sum_exp(logits);
             for (c, (&logit, d)) in logits.iter().zip(d_logits).enumerate() {
-                let label = if c == target as usize { T::one() } else { T::zero() };
+                let label = if c == target as usize { T::one() - smoothing + spread } else { spread };
                 *d = ((logit - normaliser).exp() - label) / count;
             }
         }

@@ -5,7 +5,7 @@
 
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,
-    Place, Shape,
+    Place, Shape, Spoken, TextError, Words,
 };
 use crate::gpu::plan::{Dispatch, strided};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
@@ -28,6 +28,15 @@ impl fmt::Display for Settings {
     }
 }
 
+impl Spoken for Settings {
+    const NAMES: &'static [&'static str] = &["dropout"];
+    const USAGE: &'static str = "dropout [P]";
+
+    fn parse(words: &mut Words) -> Result<Self, TextError> {
+        Ok(Self { p: words.number_or(0.5) })
+    }
+}
+
 impl Definition for Settings {
     fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
         match (0.0..1.0).contains(&self.p) {
@@ -45,6 +54,11 @@ impl Definition for Settings {
     }
 }
 
+/// What keys the random numbers of layer `layer` of a network trained with `seed`.
+pub fn key(seed: u64, layer: u32) -> u32 {
+    cpu::hash(cpu::hash(seed as u32).wrapping_add(cpu::hash((seed >> 32) as u32 ^ 0x9e37_79b9)).wrapping_add(layer))
+}
+
 /// Dropout over samples of `len` elements.
 #[derive(Clone, Debug)]
 pub struct Dropout {
@@ -57,9 +71,7 @@ pub struct Dropout {
 impl Dropout {
     /// Dropout of layer number `layer` of a network trained with `seed`.
     pub fn new(len: usize, p: f32, seed: u64, layer: u32) -> Self {
-        let key =
-            cpu::hash(cpu::hash(seed as u32).wrapping_add(cpu::hash((seed >> 32) as u32 ^ 0x9e37_79b9)).wrapping_add(layer));
-        Self { len, key, p }
+        Self { len, key: key(seed, layer), p }
     }
 
     /// An element is kept when its hash is at least this: `p` as a fraction of 2^32.

@@ -1,7 +1,7 @@
 //! Flatten: an image becomes a row of features. No number changes, so there is no op.
 
 use super::Attribute::Int;
-use super::{Definition, LayerOp, Misfit, Operator, Place, Shape};
+use super::{Definition, LayerOp, Misfit, Operator, Place, Shape, Spoken, TextError, Words};
 use std::fmt;
 
 /// The layer: (C, H, W) becomes (C * H * W).
@@ -10,6 +10,15 @@ pub struct Settings;
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("Flatten")
+    }
+}
+
+impl Spoken for Settings {
+    const NAMES: &'static [&'static str] = &["flatten"];
+    const USAGE: &'static str = "flatten";
+
+    fn parse(_words: &mut Words) -> Result<Self, TextError> {
+        Ok(Self)
     }
 }
 

@@ -5,7 +5,7 @@ use super::Attribute::Int;
 use super::dropout::{self, Dropout};
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, Needed, OnCpu, OnGpu, Op,
-    Operator, Place, Shape, weight_and_bias,
+    Operator, Place, Shape, Spoken, TextError, Words, weight_and_bias,
 };
 use crate::gpu::plan::Dispatch;
 use crate::gpu::{GpuError, Planner, Shader};
@@ -26,6 +26,16 @@ pub struct Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "Linear({})", self.out)
+    }
+}
+
+impl Spoken for Settings {
+    const NAMES: &'static [&'static str] = &["linear"];
+    const USAGE: &'static str = "linear [OUTPUTS]";
+
+    fn parse(words: &mut Words) -> Result<Self, TextError> {
+        let classes = words.classes;
+        Ok(Self { out: words.number_or(classes) })
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Attribute::Ints;
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,
-    Place, Shape,
+    Place, Shape, Spoken, TextError, Words,
 };
 use crate::gpu::plan::{Dispatch, in_turns};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
@@ -29,17 +29,18 @@ impl fmt::Display for Settings {
     }
 }
 
+impl Spoken for Settings {
+    const NAMES: &'static [&'static str] = &["pool", "maxpool", "MaxPool2d"];
+    const USAGE: &'static str = "pool [SIZE]";
+
+    fn parse(words: &mut Words) -> Result<Self, TextError> {
+        Ok(Self { size: words.number_or(2) })
+    }
+}
+
 impl Definition for Settings {
     fn output(&self, input: &Shape) -> Result<Shape, Misfit> {
-        let size = self.size;
-        if size == 0 {
-            return Err(Misfit::Setting("a window is at least 1x1"));
-        }
-        let [c, h, w] = input.image()?;
-        if h < size || w < size {
-            return Err(Misfit::Input(format!("at least ({c}, {size}, {size})")));
-        }
-        Ok(Shape(vec![c, h / size, w / size]))
+        pooled(input, self.size)
     }
 
     fn op(&self, input: &Shape, _place: Place) -> Option<Box<dyn LayerOp>> {
@@ -51,6 +52,18 @@ impl Definition for Settings {
         let size = || vec![self.size; 2];
         Some(Operator { name: "MaxPool", attributes: vec![Ints("kernel_shape", size()), Ints("strides", size())] })
     }
+}
+
+/// The shape of `input` after pooling over windows of `size` x `size` that do not overlap.
+pub fn pooled(input: &Shape, size: usize) -> Result<Shape, Misfit> {
+    if size == 0 {
+        return Err(Misfit::Setting("a window is at least 1x1"));
+    }
+    let [c, h, w] = input.image()?;
+    if h < size || w < size {
+        return Err(Misfit::Input(format!("at least ({c}, {size}, {size})")));
+    }
+    Ok(Shape(vec![c, h / size, w / size]))
 }
 
 /// Pooling of (C, H, W) samples over windows of `size` x `size`.

@@ -4,14 +4,21 @@
 //!
 //! `ARCHITECTURE.md` has the recipe for a new one.
 
+pub mod adamw;
+pub mod augment;
+pub mod average;
+pub mod avgpool2d;
+pub mod batchnorm2d;
 pub mod conv2d;
 pub mod conv2d_relu_maxpool2d;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod flatten;
 pub mod gather;
+pub mod global_avgpool2d;
 pub mod lanes;
 mod layer;
+pub mod leaky_relu;
 pub mod linear;
 pub mod matrix;
 pub mod maxpool2d;
@@ -20,10 +27,13 @@ pub mod optimizer;
 mod real;
 pub mod relu;
 pub mod sgd;
+pub mod winograd;
+mod words;
 
 pub use layer::*;
 pub use op::*;
 pub use real::{Real, samples_per_task};
+pub use words::{Spoken, TextError, Words};
 
 use crate::gpu::Shader;
 use serde::{Deserialize, Serialize};
@@ -45,6 +55,29 @@ macro_rules! table {
         }
 
         impl Layer {
+            /// The words of each layer, with what may be left out in brackets.
+            pub const USAGES: &[&str] = &[
+                $(<$set_mod::Settings as Spoken>::USAGE,)*
+                $(<$bare_mod::Settings as Spoken>::USAGE,)*
+            ];
+
+            /// The layer that `words` name, all of them.
+            pub(crate) fn parse(words: &mut Words) -> Result<Self, TextError> {
+                let before = words.clone();
+                let name = words.next().unwrap_or_default();
+                let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+                $(if is(<$set_mod::Settings as Spoken>::NAMES) {
+                    let settings = <$set_mod::Settings as Spoken>::parse(words)?;
+                    words.finish(<$set_mod::Settings as Spoken>::USAGE)?;
+                    return Ok(Layer::$set(settings));
+                })*
+                $(if is(<$bare_mod::Settings as Spoken>::NAMES) {
+                    words.finish(<$bare_mod::Settings as Spoken>::USAGE)?;
+                    return Ok(Layer::$bare);
+                })*
+                Err(before.expected(format!("a layer, one of: {}", Self::USAGES.join(", "))))
+            }
+
             /// What follows from it.
             pub fn definition(&self) -> &dyn Definition {
                 match self {
@@ -73,18 +106,25 @@ table! {
     layers with settings: {
         Conv2d = conv2d [SHADER];
         MaxPool2d = maxpool2d [SHADER];
+        AvgPool2d = avgpool2d [SHADER];
+        LeakyRelu = leaky_relu [SHADER];
         Linear = linear [SHADER];
         Dropout = dropout [SHADER];
     }
     layers without: {
         Relu = relu [SHADER];
+        BatchNorm2d = batchnorm2d [SHADER];
+        GlobalAvgPool2d = global_avgpool2d [];
         Flatten = flatten [];
     }
     other ops: {
         gather;
+        augment;
         conv2d_relu_maxpool2d;
         cross_entropy;
         sgd;
+        adamw;
+        average;
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Batch {
     /// Training steps since the start of training: the dropout counter.
     pub step: u32,
     pub learning_rate: f32,
+    /// What an optimizer multiplies its running means with: see [`super::adamw::AdamW::corrections`].
+    pub correction1: f32,
+    pub correction2: f32,
 }
 
 /// What an op reads and writes on the GPU in a forward pass over a batch of `n` samples.
@@ -27,6 +30,9 @@ pub struct ForwardTensors<'a> {
     pub x: &'a Tensor,
     /// Weight and bias, or nothing.
     pub params: &'a [Tensor],
+    /// What the op keeps from batch to batch without training it, such as running statistics. A pass in training
+    /// updates them.
+    pub buffers: &'a [Tensor],
     /// (N, `output_len`)
     pub y: &'a Tensor,
     /// (N, `saved_words`) as u32
@@ -50,6 +56,7 @@ pub struct BackwardTensors<'a> {
 pub struct ForwardSlices<'a> {
     pub x: &'a [f32],
     pub params: &'a [&'a [f32]],
+    pub buffers: &'a mut [&'a mut [f32]],
     pub y: &'a mut [f32],
     pub saved: &'a mut [u32],
     pub training: bool,

@@ -1,5 +1,7 @@
 //! The optimizers, behind one type.
 
+use super::Batch;
+use super::adamw::{self, AdamW};
 use super::sgd::{self, Sgd};
 use crate::gpu::{GpuError, Planner, Tensor};
 
@@ -7,6 +9,7 @@ use crate::gpu::{GpuError, Planner, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     Sgd(Sgd),
+    AdamW(AdamW),
 }
 
 impl Default for Optimizer {
@@ -16,10 +19,22 @@ impl Default for Optimizer {
 }
 
 impl Optimizer {
+    /// The slots of each optimizer, by which a file's is known.
+    pub const SLOTS: [&[&str]; 2] = [SGD_SLOTS, ADAMW_SLOTS];
+
     /// Names of the arenas it keeps beside the parameters, each as long as theirs and 0 at the start.
     pub fn slots(&self) -> &'static [&'static str] {
         match self {
-            Optimizer::Sgd(_) => &["velocity"],
+            Optimizer::Sgd(_) => SGD_SLOTS,
+            Optimizer::AdamW(_) => ADAMW_SLOTS,
+        }
+    }
+
+    /// What [`Batch::correction1`] and [`Batch::correction2`] are in training step `step`, counted from 0.
+    pub fn corrections(&self, step: u32) -> [f32; 2] {
+        match self {
+            Optimizer::Sgd(_) => [1.0; 2],
+            Optimizer::AdamW(adamw) => adamw.corrections(u64::from(step) + 1),
         }
     }
 
@@ -33,13 +48,24 @@ impl Optimizer {
     ) -> Result<(), GpuError> {
         match self {
             Optimizer::Sgd(sgd) => sgd.plan(planner, parameters, slots[0], gradients),
+            Optimizer::AdamW(adamw) => adamw.plan(planner, parameters, [slots[0], slots[1]], gradients),
         }
     }
 
     /// The same on the CPU.
-    pub fn update(&self, learning_rate: f32, parameters: &mut [f32], slots: &mut [Vec<f32>], gradients: &[f32]) {
-        match self {
-            Optimizer::Sgd(sgd) => sgd::cpu::update(sgd, learning_rate, parameters, &mut slots[0], gradients),
+    pub fn update(&self, batch: &Batch, parameters: &mut [f32], slots: &mut [Vec<f32>], gradients: &[f32]) {
+        let lr = batch.learning_rate;
+        match (self, slots) {
+            (Optimizer::Sgd(sgd), [velocity]) => sgd::cpu::update(sgd, lr, parameters, velocity, gradients),
+            (Optimizer::AdamW(adamw), [mean, square]) => {
+                let corrections = [batch.correction1, batch.correction2];
+                adamw::cpu::update(adamw, lr, corrections, parameters, [mean, square], gradients);
+            }
+            (_, slots) => unreachable!("{} slots of {self:?}", slots.len()),
         }
     }
 }
+
+const SGD_SLOTS: &[&str] = &["velocity"];
+/// PyTorch's names.
+const ADAMW_SLOTS: &[&str] = &["exp_avg", "exp_avg_sq"];

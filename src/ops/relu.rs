@@ -2,7 +2,7 @@
 
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, OnCpu, OnGpu, Op, Operator,
-    Place, Shape,
+    Place, Shape, Spoken, TextError, Words,
 };
 use crate::gpu::plan::{Dispatch, strided};
 use crate::gpu::{GpuError, Planner, Shader, Tensor};
@@ -17,6 +17,15 @@ pub struct Settings;
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("ReLU")
+    }
+}
+
+impl Spoken for Settings {
+    const NAMES: &'static [&'static str] = &["relu"];
+    const USAGE: &'static str = "relu";
+
+    fn parse(_words: &mut Words) -> Result<Self, TextError> {
+        Ok(Self)
     }
 }
 

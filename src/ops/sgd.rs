@@ -27,12 +27,7 @@ impl Default for Sgd {
 impl Sgd {
     /// One dispatch over the whole arena of parameters, whose length is a multiple of 4.
     pub fn plan(&self, planner: &mut Planner, param: &Tensor, momentum: &Tensor, gradient: &Tensor) -> Result<(), GpuError> {
-        let total = param.len();
-        if !total.is_multiple_of(4) {
-            let (entry, binding) = ("update".into(), "param".into());
-            let problem = format!("needs a multiple of 4 elements, found {total}");
-            return Err(GpuError::Binding { op: SHADER.op, entry, binding, problem });
-        }
+        let total = whole_vectors(&SHADER, param)?;
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "update",
@@ -47,6 +42,17 @@ impl Sgd {
             flops: 0,
         })
     }
+}
+
+/// The length of an arena that the kernel `update` of `shader` takes four numbers at a time.
+pub fn whole_vectors(shader: &Shader, arena: &Tensor) -> Result<usize, GpuError> {
+    let total = arena.len();
+    if total.is_multiple_of(4) {
+        return Ok(total);
+    }
+    let (entry, binding) = ("update".into(), "param".into());
+    let problem = format!("needs a multiple of 4 elements, found {total}");
+    Err(GpuError::Binding { op: shader.op, entry, binding, problem })
 }
 
 pub mod cpu {

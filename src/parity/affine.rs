@@ -43,7 +43,8 @@ pub async fn check(gpus: &[Gpu], n: usize, op: &(impl Affine + Debug)) -> Verdic
 
 /// The least that runs every entry point.
 pub async fn smallest(gpus: &[Gpu]) -> Verdict {
-    let conv = check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1 }).await?;
+    let conv =
+        check(gpus, 2, &Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1, stride: 2 }).await?;
     let linear = check(gpus, 2, &Linear::new(3, 2)).await?;
     Ok([conv, linear, check(gpus, 2, &with_dropout(3, 2, 0.5)).await?].concat())
 }

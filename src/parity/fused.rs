@@ -73,7 +73,7 @@ impl Inputs {
 
     fn conv(&self) -> Conv2d {
         let Conv2dReluMaxPool2d { channels, height, width, out, padding } = self.op;
-        Conv2d { channels, height, width, out, kernel: KERNEL, padding }
+        Conv2d { channels, height, width, out, kernel: KERNEL, padding, stride: 1 }
     }
 
     /// Where in the convolution's output (N, O, OH, OW) element `q` of window `w` of (N, O, PH, PW) lies.

@@ -24,6 +24,13 @@ pub struct Gpu {
     pub ran: RefCell<BTreeSet<String>>,
 }
 
+/// What an op's forward pass left.
+pub struct Forward {
+    pub y: Vec<f32>,
+    pub saved: Vec<u32>,
+    pub buffers: Vec<Vec<f32>>,
+}
+
 /// Gradients as an op's backward pass left them.
 pub struct Gradients {
     pub d_x: Vec<f32>,
@@ -88,7 +95,7 @@ impl Gpu {
         Ok(bytemuck::cast_slice(&words).to_vec())
     }
 
-    /// An op's forward pass: `y` and what it saves for the backward pass.
+    /// An op's forward pass in training: `y` and what it saves for the backward pass.
     pub async fn forward(
         &self,
         op: &dyn OnGpu,
@@ -97,12 +104,35 @@ impl Gpu {
         params: &[&[f32]],
         step: u32,
     ) -> Result<(Vec<f32>, Vec<u32>), Fault> {
+        let Forward { y, saved, .. } = self.forward_with(op, n, x, params, &[], true, step).await?;
+        Ok((y, saved))
+    }
+
+    /// An op's forward pass, in training or in an evaluation, over `buffers`, which it may update.
+    #[allow(clippy::too_many_arguments)] // what a forward pass takes
+    pub async fn forward_with(
+        &self,
+        op: &dyn OnGpu,
+        n: usize,
+        x: &[f32],
+        params: &[&[f32]],
+        buffers: &[&[f32]],
+        training: bool,
+        step: u32,
+    ) -> Result<Forward, Fault> {
         let (y_len, saved_len) = (n * op.output_len(), n * op.saved_words());
         let (y, saved) = (self.output("y", y_len)?, self.output("winner", saved_len)?);
         let params = self.inputs("parameter", params)?;
-        let tensors = ForwardTensors { n, training: true, x: &self.input("x", x)?, params: &params, y: &y, saved: &saved };
+        let kept = buffers.iter().map(|buffer| self.in_out("buffer", buffer)).collect::<Result<Vec<_>, _>>()?;
+        let x = &self.input("x", x)?;
+        let tensors = ForwardTensors { n, training, x, params: &params, buffers: &kept, y: &y, saved: &saved };
         self.run(Batch { step, ..Batch::default() }, |planner| op.plan_forward(planner, &tensors))?;
-        Ok((self.read(&y, y_len).await?, self.read(&saved, saved_len).await?))
+        let (y, saved) = (self.read(&y, y_len).await?, self.read(&saved, saved_len).await?);
+        let mut forward = Forward { y, saved, buffers: Vec::new() };
+        for (tensor, buffer) in kept.iter().zip(buffers) {
+            forward.buffers.push(self.read(tensor, buffer.len()).await?);
+        }
+        Ok(forward)
     }
 
     /// An op's backward pass from the gradient `d_y`.

@@ -45,7 +45,7 @@ pub async fn check(gpus: &[Gpu], what: &str, case: &Case) -> Verdict {
 pub fn case(n: usize, classes: usize, scale: f32) -> Case {
     let logits = Kind::Even.draw(1, n * classes).into_iter().map(|x| x * scale).collect();
     let targets = (0..n as u32).map(|i| hash(i) % classes as u32).collect();
-    Case { op: CrossEntropy { classes }, logits, targets }
+    Case { op: CrossEntropy::new(classes), logits, targets }
 }
 
 /// The least that runs every entry point.
@@ -135,7 +135,8 @@ impl Case {
         let len = BATCHES * CrossEntropy::METRICS_LEN;
         let metrics = [gpu.output("metrics of train", len)?, gpu.output("metrics of evaluate", len)?];
         let d_logits = gpu.output("d_logits", self.logits.len())?;
-        let batch = Batch { first: 17, count: count as u32, index: INDEX as u32, step: 99, learning_rate: 1.0 };
+        let batch =
+            Batch { first: 17, count: count as u32, index: INDEX as u32, step: 99, learning_rate: 1.0, ..Batch::default() };
         let [train, evaluate] =
             metrics.each_ref().map(|metrics| LossTensors { n: self.n(), logits: &logits, targets: &targets, metrics });
         gpu.run(batch, |planner| {

@@ -2,6 +2,7 @@
 //! `tests/op_parity` runs at sizes that hurt and `selftest` at those of the default network on the user's own device.
 
 pub mod affine;
+pub mod batchnorm;
 pub mod compare;
 pub mod fused;
 pub mod gpu;

@@ -1,11 +1,15 @@
-//! gather, relu, maxpool2d and dropout: copies and choices, which have to be exact.
+//! gather, relu, maxpool2d and dropout: copies and choices, which have to be exact. leaky_relu and avgpool2d: a product,
+//! and a sum.
 
-use super::compare::{EPS, exact, f64s, within};
+use super::compare::{EPS, close, exact, f64s, magnitudes, within};
 use super::inputs::hash;
 use super::{Gpu, KINDS, Kind, Verdict, on_each};
 use crate::ops::Batch;
+use crate::ops::augment::{self, Amounts, Augment};
+use crate::ops::avgpool2d::{self, AvgPool2d};
 use crate::ops::dropout::{self, Dropout};
 use crate::ops::gather::{self, Gather, GatherTensors};
+use crate::ops::leaky_relu::{self, LeakyRelu};
 use crate::ops::maxpool2d::{self, MaxPool2d};
 use crate::ops::relu::{self, Relu};
 
@@ -28,6 +32,54 @@ pub async fn check_relu(gpus: &[Gpu], n: usize, len: usize) -> Verdict {
         Ok(vec![forward, exact("d_x", &bits(&backward.d_x), &bits(&d_x))?])
     })
     .await
+}
+
+/// Leaky ReLU forward and backward: the product below 0 is rounded once, all else is a copy.
+pub async fn check_leaky_relu(gpus: &[Gpu], n: usize, op: &LeakyRelu) -> Verdict {
+    let total = n * op.len;
+    let mut x = Kind::Mixed.draw(1, total);
+    let edges = [-0.0, 0.0, 1.0, -1.0, f32::MAX, -1e30];
+    for (x, edge) in x.iter_mut().skip(3).zip(edges) {
+        *x = edge;
+    }
+    let d_y = Kind::Even.draw(2, total);
+    let (mut y, mut d_x) = (vec![f64::NAN; total], vec![f64::NAN; total]);
+    leaky_relu::cpu::forward(op, &f64s(&x), &mut y);
+    leaky_relu::cpu::backward(op, &f64s(&x), &f64s(&d_y), &mut d_x);
+    let bounds = |want: &[f64]| -> Vec<f64> {
+        want.iter().zip(&x).map(|(want, &x)| if x > 0.0 { 0.0 } else { want.abs() * EPS }).collect()
+    };
+    on_each(gpus, &format!("{op:?}, batch {n}"), async |gpu| {
+        let forward = within("y", &gpu.forward(op, n, &x, &[], 0).await?.0, &y, &bounds(&y))?;
+        let backward = gpu.backward(op, &x, &[], &[], &d_y, 0).await?;
+        Ok(vec![forward, within("d_x", &backward.d_x, &d_x, &bounds(&d_x))?])
+    })
+    .await
+}
+
+/// Average pooling forward and backward, for all kinds of input.
+pub async fn check_avgpool2d(gpus: &[Gpu], n: usize, op: &AvgPool2d) -> Verdict {
+    let (inputs, outputs) = (n * op.channels * op.height * op.width, n * op.channels * op.pooled().0 * op.pooled().1);
+    let size = op.rows * op.columns;
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let (x, d_y) = (kind.draw(1, inputs), kind.draw(2, outputs));
+        let run = |of: fn(&[f32]) -> Vec<f64>| {
+            let (mut y, mut d_x) = (vec![f64::NAN; outputs], vec![f64::NAN; inputs]);
+            avgpool2d::cpu::forward(op, &of(&x), &mut y);
+            avgpool2d::cpu::backward(op, &of(&d_y), &mut d_x);
+            (y, d_x)
+        };
+        let ((y, d_x), (y_size, d_x_size)) = (run(f64s), run(magnitudes));
+        let case = format!("{op:?}, batch {n}, {kind:?}");
+        let compared = on_each(gpus, &case, async |gpu| {
+            let forward = close("y", &gpu.forward(op, n, &x, &[], 0).await?.0, &y, &y_size, size)?;
+            let backward = gpu.backward(op, &x, &[], &[], &d_y, 0).await?;
+            Ok(vec![forward, close("d_x", &backward.d_x, &d_x, &d_x_size, 1)?])
+        });
+        all.extend(compared.await?);
+    }
+    Ok(all)
 }
 
 /// Pooling forward and backward, for all kinds of input.
@@ -108,13 +160,52 @@ pub async fn check_gather(gpus: &[Gpu], n: usize, len: usize, batch: Batch) -> V
     .await
 }
 
+/// What a batch of all of 13 images is, moved.
+///
+/// A place in the image is a handful of products of numbers no larger than its sides, so that it is off by that many
+/// roundings of them, and a pixel, mixed of its neighbours, by so much of their difference, which is at most 1.
+pub async fn check_augment(gpus: &[Gpu], n: usize, op: &Augment, step: u32) -> Verdict {
+    let (samples, len) = (13, op.gather().len);
+    let images: Vec<u8> = (0..(samples * len) as u32).map(|i| hash(i) as u8).collect();
+    let labels: Vec<u16> = (0..samples as u32).map(|i| hash(i ^ 0xa5a5) as u16).collect();
+    let order: Vec<u32> = (0..n as u32).map(|i| hash(i) % samples as u32).collect();
+    let (mut x, mut targets) = (vec![f64::NAN; n * len], vec![u32::MAX; n]);
+    augment::cpu::forward(op, step, &images, &labels, &order, &mut x, &mut targets);
+    let sides = (op.shape[1] + op.shape[2]) as f64;
+    // Enlarged by the shear, twice the shift, and the scale.
+    let Amounts { scale, shear, shift, .. } = op.amounts;
+    let reach = sides * f64::from((1.0 + shear) / (1.0 - scale) + 2.0 * shift);
+    let bounds = vec![(24.0 * reach + 16.0) * EPS; x.len()];
+    on_each(gpus, &format!("{op:?}, batch {n}, step {step}"), async |gpu| {
+        let (got, got_targets) = (gpu.output("x", n * len)?, gpu.output("targets", n)?);
+        let tensors = GatherTensors {
+            n,
+            samples,
+            images: &gpu.input("images", &op.gather().pad(&images))?,
+            labels: &gpu.input("labels", &labels.iter().map(|&label| label.into()).collect::<Vec<u32>>())?,
+            order: &gpu.input("order", &order)?,
+            x: &got,
+            targets: &got_targets,
+        };
+        let batch = Batch { count: n as u32, step, ..Batch::default() };
+        gpu.run(batch, |planner| op.plan(planner, &tensors))?;
+        let targets = exact("targets", &gpu.read::<u32>(&got_targets, n).await?, &targets)?;
+        Ok(vec![within("x", &gpu.read::<f32>(&got, n * len).await?, &x, &bounds)?, targets])
+    })
+    .await
+}
+
 /// The least that runs every entry point.
 pub async fn smallest(gpus: &[Gpu]) -> Verdict {
     let relu = check_relu(gpus, 2, 5).await?;
     let maxpool2d = check_maxpool2d(gpus, 2, &MaxPool2d { channels: 2, height: 5, width: 4, size: 2 }).await?;
+    let leaky_relu = check_leaky_relu(gpus, 2, &LeakyRelu { len: 5, slope: 0.1 }).await?;
+    let op = AvgPool2d { channels: 2, height: 5, width: 4, rows: 2, columns: 3 };
+    let avgpool2d = check_avgpool2d(gpus, 2, &op).await?;
     let dropout = check_dropout(gpus, 2, &Dropout::new(5, 0.5, 1, 2), 3).await?;
     let gather = check_gather(gpus, 3, 5, Batch { first: 1, count: 3, ..Batch::default() }).await?;
-    Ok([relu, maxpool2d, dropout, gather].concat())
+    let augment = check_augment(gpus, 3, &Augment::new([3, 5, 4], Amounts::USUAL, 1), 2).await?;
+    Ok([relu, leaky_relu, maxpool2d, avgpool2d, dropout, gather, augment].concat())
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

@@ -1,10 +1,12 @@
 //! The checks that a user's own device has to pass: every op at the sizes of the default network and at odd ones, then
 //! whole training steps.
 
-use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, affine, fused, loss, pointwise, sgd, step};
+use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, affine, batchnorm, fused, loss, pointwise, sgd, step};
 use crate::gpu::Options;
+use crate::ops::augment::{Amounts, Augment};
 use crate::ops::conv2d_relu_maxpool2d::Conv2dReluMaxPool2d;
-use crate::ops::{Batch, SHADERS, conv2d::Conv2d, dropout::Dropout, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
+use crate::ops::{Batch, SHADERS, avgpool2d::AvgPool2d, batchnorm2d::BatchNorm2d, conv2d::Conv2d, dropout::Dropout};
+use crate::ops::{leaky_relu::LeakyRelu, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
 use std::pin::Pin;
 
 /// One line of a self-test.
@@ -66,13 +68,16 @@ impl Check {
 pub fn checks() -> Vec<Check> {
     const N: usize = 32;
     let image = 28 * 28;
-    let batch = |count| Batch { first: 5, count, index: 9, step: 9, learning_rate: 1.0 };
+    let batch = |count| Batch { first: 5, count, index: 9, step: 9, learning_rate: 1.0, ..Batch::default() };
     let mut checks = vec![
         Check::new("gather", "32 images of 784", async move |gpus: &[Gpu]| {
             pointwise::check_gather(gpus, N, image, batch(32)).await
         }),
         Check::new("gather", "the last 16 images of 784", async move |gpus: &[Gpu]| {
             pointwise::check_gather(gpus, N, image, batch(16)).await
+        }),
+        Check::new("augment", "32 images of 28 x 28", async move |gpus: &[Gpu]| {
+            pointwise::check_augment(gpus, N, &Augment::new([1, 28, 28], Amounts::USUAL, 7), 3).await
         }),
         Check::new("dropout", "32 x 128", async |gpus: &[Gpu]| {
             pointwise::check_dropout(gpus, N, &Dropout::new(128, 0.5, 42, 8), 1).await
@@ -90,6 +95,18 @@ pub fn checks() -> Vec<Check> {
         Check::new("maxpool2d", "3 x (2, 5, 7), windows of 2", async |gpus: &[Gpu]| {
             pointwise::check_maxpool2d(gpus, 3, &MaxPool2d { channels: 2, height: 5, width: 7, size: 2 }).await
         }),
+        Check::new("leaky_relu", "3 x 85", async |gpus: &[Gpu]| {
+            pointwise::check_leaky_relu(gpus, 3, &LeakyRelu { len: 85, slope: 0.01 }).await
+        }),
+        Check::new("avgpool2d", "3 x (2, 5, 7), windows of 2 and one of all", async |gpus: &[Gpu]| {
+            let op = |rows, columns| AvgPool2d { channels: 2, height: 5, width: 7, rows, columns };
+            let small = pointwise::check_avgpool2d(gpus, 3, &op(2, 2)).await?;
+            Ok([small, pointwise::check_avgpool2d(gpus, 3, &op(5, 7)).await?].concat())
+        }),
+        Check::new("batchnorm2d", "5 x (3, 67), with ReLU and without", async |gpus: &[Gpu]| {
+            let op = |relu| BatchNorm2d { channels: 3, plane: 67, relu };
+            Ok([batchnorm::check(gpus, 5, &op(false)).await?, batchnorm::check(gpus, 5, &op(true)).await?].concat())
+        }),
     ];
     for (n, inputs, outputs) in [(N, 1600, 128), (N, 128, 10), (5, 65, 9), (3, 63, 7)] {
         let run = async move |gpus: &[Gpu]| affine::check(gpus, n, &Linear::new(inputs, outputs)).await;
@@ -98,9 +115,12 @@ pub fn checks() -> Vec<Check> {
     checks.push(Check::new("linear", format!("{N} x 128 -> 10, inputs dropped"), async |gpus: &[Gpu]| {
         affine::check(gpus, N, &affine::with_dropout(128, 10, 0.5)).await
     }));
-    for (n, [channels, height, width, out, kernel, padding]) in [(3, [2, 7, 5, 3, 3, 1]), (2, [3, 11, 13, 5, 5, 2])] {
-        let op = Conv2d { channels, height, width, out, kernel, padding };
-        let case = format!("{n} x ({channels}, {height}, {width}) -> {out}, kernel {kernel}, padding {padding}");
+    for (n, [channels, height, width, out, kernel, padding, stride]) in
+        [(3, [2, 7, 5, 3, 3, 1, 1]), (2, [3, 11, 13, 5, 5, 2, 2])]
+    {
+        let op = Conv2d { channels, height, width, out, kernel, padding, stride };
+        let case =
+            format!("{n} x ({channels}, {height}, {width}) -> {out}, kernel {kernel}, padding {padding}, stride {stride}");
         checks.push(Check::new("conv2d", case, async move |gpus: &[Gpu]| affine::check(gpus, n, &op).await));
     }
     let sized = |n, [channels, height, width, out, padding]: [usize; 5]| {

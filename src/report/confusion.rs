@@ -226,6 +226,7 @@ mod tests {
                     confusion: &confusion,
                     shape: [1, 1, 1],
                     mistakes: &[],
+                    augmented: &[],
                     filters: None,
                 };
                 check_text(&format!("{count} classes, {:?}", classes[0]), &drawing(&material).unwrap());

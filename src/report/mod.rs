@@ -4,6 +4,7 @@
 //! [`mistakes::png`], [`filters::png`]. All are drawn as SVG (`templates/report/`), which the page holds inline, so
 //! that it is crisp at any size and follows its reader's colour scheme; `picture` makes files of it.
 
+mod augmented;
 mod axis;
 pub mod confusion;
 pub mod curves;
@@ -40,6 +41,8 @@ pub struct Material<'a> {
     pub shape: [usize; 3],
     /// The worst first, each with its image.
     pub mistakes: &'a [(Mistake, Vec<u8>)],
+    /// Of a few training images: each as it is, then as training moved it; none without augmentation.
+    pub augmented: &'a [Vec<Vec<u8>>],
     /// The first layer's kernels, (count, channels, height, width); none where the network does not begin with a
     /// convolution.
     pub filters: Option<Filters<'a>>,

@@ -3,7 +3,7 @@
 
 use super::picture::{Drawing, encode, printable};
 use super::tiles::Tile;
-use super::{Material, ReportError, confusion, curves, filters, mistakes, number, percent, theme};
+use super::{Material, ReportError, augmented, confusion, curves, filters, mistakes, number, percent, theme};
 use crate::history::{Row, best};
 use askama::Template;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -37,6 +37,7 @@ pub fn html(material: &Material) -> Result<String, ReportError> {
             })
             .collect(),
         mistakes: embed(mistakes::tiles(material)?)?,
+        augmented: embed(augmented::tiles(material)?)?,
         kernels,
         history,
         best: best(history).map(|row| row.epoch),
@@ -60,6 +61,7 @@ struct Page<'a> {
     classes: Vec<Class>,
     mistakes: Vec<Embedded>,
     kernels: Option<Kernels>,
+    augmented: Vec<Embedded>,
     history: &'a [Row],
     /// The best epoch by validation.
     best: Option<u32>,

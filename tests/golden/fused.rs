@@ -29,7 +29,7 @@ type Outputs = [Vec<f32>; 4];
 
 fn three_ops(op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
     let &Conv2dReluMaxPool2d { channels, height, width, out, padding } = op;
-    let conv = Conv2d { channels, height, width, out, kernel: 3, padding };
+    let conv = Conv2d { channels, height, width, out, kernel: 3, padding, stride: 1 };
     let (height, width) = conv.output_size();
     let pool = MaxPool2d { channels: out, height, width, size: 2 };
     let zeros = |len| vec![0.0; len];
@@ -72,7 +72,7 @@ fn on_gpu(gpu: &Gpu, op: &Conv2dReluMaxPool2d, t: &Inputs) -> Outputs {
     let (d_y, d_x) = (&gpu.tensor(&t.d_y), &gpu.unwritten(t.x.len()));
     let d_params = [gpu.unwritten(t.weight.len()), gpu.unwritten(t.bias.len())];
     gpu.run("fused", |planner| {
-        op.plan_forward(planner, &ForwardTensors { n: t.n, training: true, x, params: &params, y, saved })?;
+        op.plan_forward(planner, &ForwardTensors { n: t.n, training: true, x, params: &params, buffers: &[], y, saved })?;
         let backward = BackwardTensors { n: t.n, x, params: &params, saved, d_y, d_x: Some(d_x), d_params: &d_params };
         op.plan_backward(planner, &backward)
     });

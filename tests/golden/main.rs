@@ -5,6 +5,7 @@
 mod common;
 
 mod fused;
+mod layers;
 mod net;
 mod ops;
 mod recipes;

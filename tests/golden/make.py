@@ -27,6 +27,9 @@ masks are those that our op draws.
 
 recipes.safetensors: the rates of PyTorch's schedulers, and SGD with weight decay by such rates.
 
+layers.safetensors: ops of other nets than the default one, in the manner of ops.safetensors; AdamW, label smoothing and the
+    moving average of weights; ten steps of a net with every layer.
+
 ops.safetensors: single ops on small inputs, which are stored too. <op>.<case>.sizes (int32) holds a case's sizes, in the
     order of the comment above it. Unless said otherwise an input is `signed`; each draws the next stream, from 1000 on.
 """
@@ -155,23 +158,31 @@ def training(masked):
     return out | {"loss": losses}
 
 
-def ops():
-    out, streams = {}, itertools.count(1000)
+class Cases:
+    """Collects the cases of a file. Each input draws the next stream, from `first` on."""
 
-    def draw(*shape):
-        return f64(signed(next(streams), shape))
+    def __init__(self, first):
+        self.out, self.streams = {}, itertools.count(first)
 
-    def put(name, sizes, **tensors):
-        out.update({f"{name}.{key}": t for key, t in tensors.items()} | {f"{name}.sizes": sizes})
+    def draw(self, *shape):
+        return f64(signed(next(self.streams), shape))
 
-    def case(name, sizes, op, **inputs):
+    def put(self, name, sizes, **tensors):
+        self.out.update({f"{name}.{key}": t for key, t in tensors.items()} | {f"{name}.sizes": sizes})
+
+    def case(self, name, sizes, op, **inputs):
         """Runs op, draws a gradient of its output and stores inputs, output and the gradients of all inputs."""
         inputs = {key: t.requires_grad_() for key, t in inputs.items()}
         output = op(*inputs.values())
-        d_output = draw(*output.shape)
+        d_output = self.draw(*output.shape)
         output.backward(d_output)
         grads = {f"d_{key}": t.grad for key, t in inputs.items()}
-        put(name, sizes, output=output, d_output=d_output, **inputs, **grads)
+        self.put(name, sizes, output=output, d_output=d_output, **inputs, **grads)
+
+
+def ops():
+    cases = Cases(1000)
+    draw, put, case = cases.draw, cases.put, cases.case
 
     # N, C, H, W, output channels, kernel, padding
     for i, sizes in enumerate([(1, 1, 5, 5, 1, 3, 0), (2, 3, 7, 9, 5, 3, 1), (3, 2, 11, 6, 7, 5, 2), (2, 4, 6, 6, 8, 1, 0)]):
@@ -213,7 +224,7 @@ def ops():
             sgd.step()
             params.append(param.clone())
         put(f"sgd.{i}", (37, nesterov), param=start, grads=grads, params=torch.stack(params), hyper=[lr, momentum])
-    return out
+    return cases.out
 
 
 # As src/schedule.rs counts them.
@@ -279,6 +290,102 @@ def recipes():
     return out
 
 
+def every_layer():
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.LeakyReLU(0.1),
+        nn.AvgPool2d(2), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    ).double()  # fmt: skip
+
+
+def layers():
+    cases = Cases(3000)
+    draw, put, case = cases.draw, cases.put, cases.case
+    number = lambda x: float(np.float32(x))
+
+    # N, C, H, W, O, kernel, padding, stride
+    for i, (n, c, h, w, o, k, p, s) in enumerate([(2, 3, 8, 7, 4, 3, 1, 2), (1, 2, 7, 9, 3, 2, 0, 3), (2, 1, 6, 6, 2, 1, 0, 2)]):
+        conv = partial(F.conv2d, padding=p, stride=s)
+        case(f"conv2d.{i}", (n, c, h, w, o, k, p, s), conv, input=draw(n, c, h, w), weight=draw(o, c, k, k), bias=draw(o))
+
+    # N, C, H, W, ReLU (0 or 1). `mean` and `var` are the running statistics before, new_mean and new_var those after a
+    # pass in training; `evaluated` is the output of an evaluation by those before.
+    for i, (n, c, h, w, relu) in enumerate([(2, 3, 5, 4, 0), (4, 2, 3, 3, 1), (1, 4, 6, 7, 1), (3, 1, 1, 1, 0)]):
+        x, weight, bias, mean = draw(n, c, h, w) * 2 + 0.5, draw(c), draw(c), draw(c)
+        var, after = draw(c).abs() + 0.25, (lambda y: F.relu(y)) if relu else (lambda y: y)
+        new_mean, new_var = mean.clone(), var.clone()
+        evaluated = after(F.batch_norm(x, mean, var, weight, bias, training=False))
+        op = lambda x, weight, bias: after(F.batch_norm(x, new_mean, new_var, weight, bias, training=True))
+        case(f"batchnorm2d.{i}", (n, c, h, w, relu), op, input=x, weight=weight, bias=bias)
+        put(f"batchnorm2d.{i}", (n, c, h, w, relu), mean=mean, var=var, new_mean=new_mean, new_var=new_var, evaluated=evaluated)
+
+    # N, C, H, W, rows, columns
+    for i, (n, c, h, w, rows, columns) in enumerate([(2, 2, 5, 7, 2, 2), (1, 3, 6, 6, 3, 3), (3, 2, 4, 5, 4, 5)]):
+        case(f"avgpool2d.{i}", (n, c, h, w, rows, columns), lambda x: F.avg_pool2d(x, (rows, columns)), input=draw(n, c, h, w))
+
+    # elements. The gradient at 0 and at -0.0 is the slope, 0.1.
+    leaky = partial(F.leaky_relu, negative_slope=number(0.1))
+    case("leaky_relu.0", (8,), leaky, input=f64([-1e30, -1.0, -1e-30, -0.0, 0.0, 1e-30, 1.0, 1e30]))
+    case("leaky_relu.1", (37,), leaky, input=draw(37))
+
+    # N, classes; hyper: the smoothing
+    for i, (n, classes, smoothing) in enumerate([(8, 10, 0.1), (5, 3, 0.5), (4, 1, 0.25)]):
+        logits, labels = (draw(n, classes) * 4).requires_grad_(), torch.arange(n) % classes
+        loss = F.cross_entropy(logits, labels, label_smoothing=number(smoothing))
+        loss.backward()
+        put(f"smoothing.{i}", (n, classes), logits=logits, labels=labels, loss=loss.reshape(1), d_logits=logits.grad,
+            hyper=[number(smoothing)])  # fmt: skip
+
+    # elements. hyper: first and second beta, epsilon, weight decay; a rate for each of ten steps.
+    rates = [number(rate) for rate in [1e-3, 4e-3, 1e-2, 4e-2, 1e-1, 1e-1, 4e-2, 1e-2, 1e-3, 1e-4]]
+    for i, (beta1, beta2, epsilon, decay) in enumerate([(0.9, 0.999, 1e-8, 0.0), (0.9, 0.999, 1e-8, 0.01), (0.5, 0.9, 1e-3, 0.5)]):
+        beta1, beta2, epsilon, decay = map(number, (beta1, beta2, epsilon, decay))
+        param, grads, params = draw(37), draw(10, 37), []
+        start = param.clone()
+        adamw = torch.optim.AdamW([param], lr=1.0, betas=(beta1, beta2), eps=epsilon, weight_decay=decay)
+        for rate, grad in zip(rates, grads, strict=True):
+            adamw.param_groups[0]["lr"], param.grad = rate, grad
+            adamw.step()
+            params.append(param.clone())
+        put(f"adamw.{i}", (37,), param=start, grads=grads, params=torch.stack(params), rates=rates,
+            hyper=[beta1, beta2, epsilon, decay])  # fmt: skip
+
+    # elements, decay: the weights after each of ten steps, and their average after each.
+    decay, model = number(0.9), nn.Linear(37, 1, bias=False).double()
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay))
+    params, averages = draw(10, 37), []
+    for now in params:
+        with torch.no_grad():
+            model.weight.copy_(now.reshape(1, 37))
+        average.update_parameters(model)
+        averages.append(average.module.weight.detach().clone().flatten())
+    put("average.0", (37,), params=params, averages=torch.stack(averages), hyper=[decay])
+
+    # Ten steps of a net with every layer, SGD at rate 0.05: losses, gradients of step 0, parameters and running statistics
+    # afterwards, and the logits of an evaluation then.
+    net, losses = every_layer(), []
+    with torch.no_grad():
+        for parameter in net.parameters():
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+            parameter.copy_(draw(*parameter.shape) / np.sqrt(fan_in) if parameter.dim() > 1 else draw(*parameter.shape) / 4 + 1)
+            parameter.copy_(parameter.float().double())
+    start = {f"net.start.{name}": parameter.clone() for name, parameter in net.named_parameters()}
+    sgd = torch.optim.SGD(net.parameters(), lr=number(0.05), momentum=number(0.9), nesterov=True)
+    pixels = (hashes(4000, (10, 6, 2, 12, 12)) >> np.uint32(24)).astype(np.float32)
+    for step in range(10):
+        loss = F.cross_entropy(net(f64(pixels[step] / np.float32(255))), torch.arange(6) % 5)
+        losses.append(loss.item())
+        sgd.zero_grad()
+        loss.backward()
+        if step == 0:
+            cases.out |= {f"net.grad.{name}": parameter.grad.clone() for name, parameter in net.named_parameters()}
+        sgd.step()
+    cases.out |= start | {f"net.param.{name}": parameter for name, parameter in net.named_parameters()}
+    cases.out |= {f"net.buffer.{name}": b for name, b in net.named_buffers() if b.dim()} | {"net.loss": losses}
+    cases.out["net.logits"] = net.eval()(f64(pixels[0] / np.float32(255)))
+    return cases.out
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -286,3 +393,4 @@ if __name__ == "__main__":
     save("masked", training(masked=True))
     save("ops", ops())
     save("recipes", recipes())
+    save("layers", layers())

@@ -14,21 +14,21 @@ use mnist_wgpu::ops::{BackwardSlices, BackwardTensors, Batch, ForwardSlices, For
 
 /// A tensor that an op put out, what PyTorch has, and the bound: sums of `terms` terms, whose absolute values add up to
 /// `magnitude`. Stored golden numbers are themselves rounded once, which the constant of `close` leaves room for.
-struct Check {
-    name: String,
-    want: Vec<f64>,
-    magnitude: Vec<f64>,
-    terms: usize,
+pub struct Check {
+    pub name: String,
+    pub want: Vec<f64>,
+    pub magnitude: Vec<f64>,
+    pub terms: usize,
 }
 
 impl Check {
-    fn compare(&self, what: &str, got: &[f32]) {
+    pub fn compare(&self, what: &str, got: &[f32]) {
         close(&format!("{what}, {}", self.name), got, &self.want, &self.magnitude, self.terms)
             .unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// The f64 mirror's only error should be the golden number's rounding to f32, and f64's own.
-    fn compare_f64(&self, got: &[f64]) {
+    pub fn compare_f64(&self, got: &[f64]) {
         assert_eq!(got.len(), self.want.len(), "{}", self.name);
         for (i, ((got, want), magnitude)) in got.iter().zip(&self.want).zip(&self.magnitude).enumerate() {
             let bound = EPS * want.abs() + 1e-12 * magnitude + f64::from(f32::MIN_POSITIVE);
@@ -37,33 +37,38 @@ impl Check {
     }
 }
 
-/// One case of an [`Op`], read from the file.
-struct Case {
-    name: String,
+/// One case of an op, read from the file.
+pub struct Case {
+    pub name: String,
     n: usize,
-    x: Vec<f32>,
-    params: Vec<Vec<f32>>,
-    d_y: Vec<f32>,
-    y: Check,
-    d_x: Check,
-    d_params: Vec<Check>,
+    pub x: Vec<f32>,
+    pub params: Vec<Vec<f32>>,
+    /// Before a pass in training, and after it.
+    buffers: Vec<(Vec<f32>, Check)>,
+    pub d_y: Vec<f32>,
+    pub y: Check,
+    pub d_x: Check,
+    pub d_params: Vec<Check>,
 }
 
 impl Case {
     /// `terms` of the output, of the input's gradient, and of the parameters'. Bounds that need the op's own sums come
     /// from [`Case::bound`].
-    fn read(golden: &Golden, name: &str, n: usize, terms: [usize; 3]) -> Self {
+    pub fn read(golden: &Golden, name: &str, n: usize, terms: [usize; 3]) -> Self {
         let floats = |key: &str| golden.floats(&format!("{name}.{key}"));
         let check = |key: &str, terms| {
             let want = floats(key);
             Check { name: format!("{name}.{key}"), magnitude: magnitudes(&want), want: f64s(&want), terms }
         };
-        let parameters: &[&str] = if golden.names().contains(&format!("{name}.weight")) { &["weight", "bias"] } else { &[] };
+        let has = |key: &str| golden.names().contains(&format!("{name}.{key}"));
+        let parameters: &[&str] = if has("weight") { &["weight", "bias"] } else { &[] };
+        let buffers: &[&str] = if has("mean") { &["mean", "var"] } else { &[] };
         Self {
             name: name.into(),
             n,
             x: floats("input"),
             params: parameters.iter().map(|key| floats(key)).collect(),
+            buffers: buffers.iter().map(|key| (floats(key), check(&format!("new_{key}"), terms[2]))).collect(),
             d_y: floats("d_output"),
             y: check("output", terms[0]),
             d_x: check("d_input", terms[1]),
@@ -71,18 +76,29 @@ impl Case {
         }
     }
 
-    fn bound(&mut self, y: Vec<f64>, d_x: Vec<f64>, d_params: [Vec<f64>; 2]) {
+    pub fn bound(&mut self, y: Vec<f64>, d_x: Vec<f64>, d_params: [Vec<f64>; 2]) {
         (self.y.magnitude, self.d_x.magnitude) = (y, d_x);
         self.d_params.iter_mut().zip(d_params).for_each(|(check, magnitude)| check.magnitude = magnitude);
     }
 
     /// The op as training runs it on the CPU.
-    fn check_cpu(&self, op: &dyn LayerOp) {
+    pub fn check_cpu(&self, op: &dyn LayerOp) {
         let params: Vec<&[f32]> = self.params.iter().map(Vec::as_slice).collect();
         let mut saved = vec![u32::MAX; self.n * op.saved_words()];
         let mut y = vec![SENTINEL; self.y.want.len()];
-        op.forward(ForwardSlices { x: &self.x, params: &params, y: &mut y, saved: &mut saved, training: true, step: 0 });
+        let mut buffers: Vec<Vec<f32>> = self.buffers.iter().map(|(before, _)| before.clone()).collect();
+        let buffers_mut = &mut Vec::from_iter(buffers.iter_mut().map(Vec::as_mut_slice));
+        op.forward(ForwardSlices {
+            x: &self.x,
+            params: &params,
+            y: &mut y,
+            saved: &mut saved,
+            training: true,
+            step: 0,
+            buffers: buffers_mut,
+        });
         self.y.compare("CPU", &y);
+        self.buffers.iter().zip(&buffers).for_each(|((_, check), got)| check.compare("CPU", got));
 
         let mut d_x = vec![SENTINEL; self.x.len()];
         let mut d_params: Vec<Vec<f32>> = params.iter().map(|p| vec![SENTINEL; p.len()]).collect();
@@ -100,7 +116,8 @@ impl Case {
     }
 
     /// The op as training runs it on a GPU.
-    fn check_gpu(&self, gpu: &Gpu, op: &dyn LayerOp) {
+    pub fn check_gpu(&self, gpu: &Gpu, op: &dyn LayerOp) {
+        let buffers: Vec<Tensor> = self.buffers.iter().map(|(before, _)| gpu.tensor(before)).collect();
         let params: Vec<Tensor> = self.params.iter().map(|p| gpu.tensor(p)).collect();
         let (x, y) = (gpu.tensor(&self.x), gpu.unwritten(self.y.want.len()));
         let saved = gpu.tensor(&vec![u32::MAX; self.n * op.saved_words()]);
@@ -109,7 +126,15 @@ impl Case {
         gpu.run(&self.name, |planner| {
             op.plan_forward(
                 planner,
-                &ForwardTensors { n: self.n, training: true, x: &x, params: &params, y: &y, saved: &saved },
+                &ForwardTensors {
+                    n: self.n,
+                    training: true,
+                    x: &x,
+                    params: &params,
+                    buffers: &buffers,
+                    y: &y,
+                    saved: &saved,
+                },
             )?;
             op.plan_backward(
                 planner,
@@ -125,6 +150,7 @@ impl Case {
             )
         });
         self.y.compare(&gpu.name, &gpu.read(&y));
+        self.buffers.iter().zip(&buffers).for_each(|((_, check), got)| check.compare(&gpu.name, &gpu.read(got)));
         self.d_x.compare(&gpu.name, &gpu.read(&d_x));
         self.d_params.iter().zip(&d_params).for_each(|(check, got)| check.compare(&gpu.name, &gpu.read(got)));
     }
@@ -157,7 +183,7 @@ impl<'a> Gpu<'a> {
         self.run_batch(what, &Batch::default(), plan);
     }
 
-    fn run_batch(
+    pub fn run_batch(
         &self,
         what: &str,
         batch: &Batch,
@@ -172,7 +198,7 @@ impl<'a> Gpu<'a> {
 const OPS: &str = "ops.safetensors";
 
 /// Runs `each` with the sizes of every case of `op` in `file`; there are `count`.
-fn cases(file: &str, op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) {
+pub fn cases(file: &str, op: &str, count: usize, mut each: impl FnMut(&Golden, &str, &[usize])) {
     let golden = Golden::read(file);
     let sizes = format!("{op}.");
     let found = golden.names().iter().filter(|name| name.starts_with(&sizes) && name.ends_with(".sizes")).count();
@@ -189,16 +215,24 @@ pub fn with_gpus(run: impl FnOnce(&[Gpu])) {
     run(&Vec::from_iter(contexts.iter().map(Gpu::new)));
 }
 
-fn zeros(len: usize) -> Vec<f64> {
+pub fn zeros(len: usize) -> Vec<f64> {
     vec![0.0; len]
 }
 
 #[test]
 fn conv2d_meets_pytorch() {
+    conv2d_meets(OPS, 4);
+}
+
+/// Sizes without a stride have one of 1.
+pub fn conv2d_meets(file: &str, count: usize) {
     with_gpus(|gpus| {
-        cases(OPS, "conv2d", 4, |golden, name, sizes| {
-            let &[n, channels, height, width, out, kernel, padding] = sizes else { panic!("{name}: {sizes:?}") };
-            let op = Conv2d { channels, height, width, out, kernel, padding };
+        cases(file, "conv2d", count, |golden, name, sizes| {
+            let &[n, channels, height, width, out, kernel, padding, ref stride @ ..] = sizes else {
+                panic!("{name}: {sizes:?}")
+            };
+            let stride = stride.first().copied().unwrap_or(1);
+            let op = Conv2d { channels, height, width, out, kernel, padding, stride };
             let (oh, ow) = op.output_size();
             let mut case = Case::read(golden, name, n, [op.fan_in() + 1, out * kernel * kernel, n * oh * ow]);
             // The mirror over f64, of the inputs and of their absolute values: the latter are the bounds' magnitudes.
@@ -292,7 +326,7 @@ fn cross_entropy_meets_pytorch() {
     with_gpus(|gpus| {
         cases(OPS, "cross_entropy", 4, |golden, name, sizes| {
             let &[n, classes] = sizes else { panic!("{name}: {sizes:?}") };
-            let op = CrossEntropy { classes };
+            let op = CrossEntropy::new(classes);
             let logits = golden.floats(&format!("{name}.logits"));
             let targets: Vec<u32> = golden.ints(&format!("{name}.labels")).into_iter().map(|label| label as u32).collect();
             let (loss, d_logits) = (golden.floats(&format!("{name}.loss")), golden.floats(&format!("{name}.d_logits")));

@@ -26,7 +26,7 @@ fn cross_entropy_agrees_with_its_mirror_where_exp_would_overflow() {
     }
     // Both ends of the scale at once, the target at either.
     for (scale, target) in [(80.0, 0), (80.0, 1), (1e4, 0), (1e4, 1)] {
-        let op = CrossEntropy { classes: 3 };
+        let op = CrossEntropy::new(3);
         let case = Case { op, logits: [scale, -scale, 0.0].repeat(5), targets: vec![target; 5] };
         check(&gpus, &format!("logits of {scale} and -{scale}"), &case);
     }
@@ -36,8 +36,7 @@ fn cross_entropy_agrees_with_its_mirror_where_exp_would_overflow() {
 fn of_equal_logits_the_first_is_the_judgement() {
     let gpus = gpus();
     for value in [0.0, -1e4, 1e4] {
-        let equal =
-            Case { op: CrossEntropy { classes: 10 }, logits: vec![value; 200], targets: (0..20).map(|i| i % 10).collect() };
+        let equal = Case { op: CrossEntropy::new(10), logits: vec![value; 200], targets: (0..20).map(|i| i % 10).collect() };
         check(&gpus, &format!("all logits {value}"), &equal);
         assert_eq!(equal.want(20).metrics.correct, 2, "the mirror judges all samples to be of class 0");
     }

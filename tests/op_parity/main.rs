@@ -6,6 +6,7 @@
 mod common;
 
 mod affine;
+mod batchnorm;
 mod fused;
 mod loss;
 mod pointwise;
@@ -33,6 +34,7 @@ fn demand(verdict: impl Future<Output = Verdict>) {
 fn every_entry_point_is_compared_with_its_mirror() {
     let gpus = gpus();
     demand(parity::affine::smallest(&gpus));
+    demand(parity::batchnorm::smallest(&gpus));
     demand(parity::fused::smallest(&gpus));
     demand(parity::loss::smallest(&gpus));
     demand(parity::pointwise::smallest(&gpus));

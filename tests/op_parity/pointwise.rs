@@ -3,10 +3,15 @@
 use crate::common::hash;
 use crate::{demand, gpus};
 use mnist_wgpu::ops::Batch;
+use mnist_wgpu::ops::augment::{self, Amounts, Augment};
+use mnist_wgpu::ops::avgpool2d::AvgPool2d;
 use mnist_wgpu::ops::dropout::{self, Dropout};
+use mnist_wgpu::ops::leaky_relu::LeakyRelu;
 use mnist_wgpu::ops::maxpool2d::{self, MaxPool2d};
 use mnist_wgpu::ops::relu::Relu;
-use mnist_wgpu::parity::pointwise::{check_dropout, check_gather, check_maxpool2d, check_relu};
+use mnist_wgpu::parity::pointwise::{
+    check_augment, check_avgpool2d, check_dropout, check_gather, check_leaky_relu, check_maxpool2d, check_relu,
+};
 use pollster::block_on;
 
 /// More elements than a dispatch of `gpu::plan::strided` has invocations, so that its loops take a second turn.
@@ -17,6 +22,79 @@ fn relu_is_exact_at_zero_at_the_largest_numbers_and_past_the_end_of_a_workgroup(
     let gpus = gpus();
     for (n, len) in [(1, 1), (1, 11), (3, 85), (1, 256), (1, 257), (2, 4099), (1, SECOND_TURN)] {
         demand(check_relu(&gpus, n, len));
+    }
+}
+
+#[test]
+fn augmented_images_agree_with_the_mirror_whatever_is_done_to_them() {
+    let gpus = gpus();
+    let none = Amounts::NONE;
+    for amounts in [
+        none,
+        Amounts { rotation: 180.0, ..none },
+        Amounts { scale: 0.9, ..none },
+        Amounts { shear: 2.0, ..none },
+        Amounts { shift: 1.0, ..none }, // out of the picture
+        Amounts::USUAL,
+    ] {
+        for (n, shape, step) in [(1, [1, 1, 1], 0), (5, [3, 7, 5], 1), (3, [1, 28, 28], u32::MAX), (2, [1, 9, 65], 7)] {
+            demand(check_augment(&gpus, n, &Augment::new(shape, amounts, 3), step));
+        }
+    }
+}
+
+/// The mirror itself: nothing leaves an image as it is, and every step moves it otherwise.
+#[test]
+fn augmentation_moves_images_by_what_it_draws() {
+    let bytes: Vec<u8> = (0..784u32).map(|i| hash(i) as u8).collect();
+    let seen = |amounts, step| {
+        let mut x = vec![f64::NAN; 784];
+        augment::cpu::image(&Augment::new([1, 28, 28], amounts, 5), step, 11, &bytes, &mut x);
+        x
+    };
+    let still: Vec<f64> = bytes.iter().map(|&byte| f64::from(byte) / 255.0).collect();
+    assert_eq!(seen(Amounts::NONE, 0), still);
+    let moved = seen(Amounts::USUAL, 0);
+    assert!(moved != still && moved != seen(Amounts::USUAL, 1) && moved == seen(Amounts::USUAL, 0));
+
+    // A shift moves rows and columns as a whole: what lies inside is a mix of four neighbours, always the same one.
+    let op = Augment::new([1, 28, 28], Amounts { shift: 0.1, ..Amounts::NONE }, 5);
+    let place = |row, column| augment::cpu::Move::<f64>::new(&op, 0, 11).place(row, column);
+    let [x, y] = place(3, 4);
+    assert!((x - 4.0).abs() <= 2.8 && (y - 3.0).abs() <= 2.8 && (x != 4.0 || y != 3.0), "{x}, {y}");
+    let [x2, y2] = place(20, 9);
+    assert!((x2 - x - 5.0).abs() < 1e-12 && (y2 - y - 17.0).abs() < 1e-12);
+
+    // A rotation keeps the distance from the middle.
+    let op = Augment::new([1, 28, 28], Amounts { rotation: 90.0, ..Amounts::NONE }, 5);
+    for sample in 0..50 {
+        let [x, y] = augment::cpu::Move::<f64>::new(&op, 0, sample).place(0, 27);
+        assert!(((x - 13.5).hypot(y - 13.5) - 13.5f64.hypot(13.5)).abs() < 1e-6);
+        assert!(x > 13.5 - 1e-6 || y < 13.5 + 1e-6, "turned by more than a right angle: {x}, {y}");
+    }
+}
+
+#[test]
+fn leaky_relu_is_a_copy_above_zero_and_a_product_below() {
+    let gpus = gpus();
+    for (n, len, slope) in [(1, 1, 0.01), (3, 85, 0.2), (1, 257, 0.01), (2, 11, -0.5), (1, SECOND_TURN, 0.01)] {
+        demand(check_leaky_relu(&gpus, n, &LeakyRelu { len, slope }));
+    }
+}
+
+#[test]
+fn avgpool2d_agrees_with_its_mirror_over_windows_that_fit_and_that_do_not() {
+    let gpus = gpus();
+    let cases = [
+        (1, [1, 1, 1, 1, 1]),
+        (3, [2, 5, 7, 2, 2]), // a row and a column that fill no window
+        (2, [3, 7, 5, 7, 5]), // one window
+        (1, [2, 10, 13, 3, 5]),
+        (1, [1, 10, 26, 2, 2]),    // 65 windows
+        (5, [13_109, 2, 3, 2, 2]), // more planes than a dispatch has workgroups
+    ];
+    for (n, [channels, height, width, rows, columns]) in cases {
+        demand(check_avgpool2d(&gpus, n, &AvgPool2d { channels, height, width, rows, columns }));
     }
 }
 
@@ -103,7 +181,12 @@ fn gather_is_exact_for_every_byte_and_any_length_of_sample() {
     let gpus = gpus();
     for (n, len) in [(1_usize, 1), (2, 3), (5, 4), (3, 5), (7, 255), (2, 256), (3, 257), (67, 9), (32, 784)] {
         for (first, count) in [(0, n), (1, n), (37, n), (5, n.div_ceil(2)), (2, 1)] {
-            demand(check_gather(&gpus, n, len, Batch { first, count: count as u32, index: 9, step: 9, learning_rate: 1.0 }));
+            demand(check_gather(
+                &gpus,
+                n,
+                len,
+                Batch { first, count: count as u32, index: 9, step: 9, learning_rate: 1.0, ..Batch::default() },
+            ));
         }
     }
 }

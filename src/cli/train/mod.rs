@@ -1,5 +1,6 @@
 //! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
 
+mod recipe;
 mod report;
 mod session;
 
@@ -14,11 +15,10 @@ use mnist_wgpu::engine::{CpuEngine, GpuEngine, Settings, Work};
 use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::history;
 use mnist_wgpu::model::Model;
-use mnist_wgpu::ops::{optimizer::Optimizer, sgd::Sgd};
 use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
-use mnist_wgpu::schedule;
 use mnist_wgpu::sources::{Found, Origin};
-use mnist_wgpu::state::State;
+use mnist_wgpu::state::{Role, State};
+use recipe::Recipe;
 use session::{Options, Session, Start, keep_best};
 use std::path::{Path, PathBuf};
 
@@ -39,60 +39,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     data_dir: Option<PathBuf>,
 
-    /// A set of the settings below; those given beside it replace its own. notebook: the classic run, each setting's default.
-    /// fast: 99% of MNIST in seconds, by --epochs 2 --batch-size 64 --lr 0.1 --schedule one-cycle --dropout 0
-    #[arg(long, value_enum, default_value = "notebook", hide_possible_values = true)]
-    preset: Preset,
-
     /// Passes over the training images [default: 10, or with --resume those that the run was to have]
     #[arg(long, value_parser = values::epochs, allow_negative_numbers = true)]
     epochs: Option<u32>,
 
-    /// Images per training step, at most 4096 [default: 32]
-    #[arg(long, value_name = "N", value_parser = values::batch_size, allow_negative_numbers = true)]
-    batch_size: Option<u32>,
-
-    /// Learning rate, the highest one where it changes [default: 0.01]
-    #[arg(long, value_name = "RATE", value_parser = values::positive, allow_negative_numbers = true)]
-    lr: Option<f64>,
-
-    /// How the learning rate changes from step to step: constant; step, a tenth after each third of the epochs; cosine,
-    /// down to 0; one-cycle, up and down to nearly nothing. As PyTorch's schedulers [default: constant]
-    #[arg(long, value_name = "KIND", value_parser = values::schedule)]
-    schedule: Option<schedule::Kind>,
-
-    /// Epochs in which the learning rate rises to --lr before the schedule begins; of one-cycle, of which it is a part,
-    /// three tenths of all if not given [default: 0]
-    #[arg(long, value_name = "EPOCHS", value_parser = values::not_negative, allow_negative_numbers = true)]
-    warmup: Option<f64>,
-
-    /// Momentum of SGD, in [0, 1) [default: 0.9]
-    #[arg(long, value_parser = values::below_one, allow_negative_numbers = true)]
-    momentum: Option<f64>,
-
-    /// Plain momentum instead of Nesterov's
-    #[arg(long)]
-    no_nesterov: bool,
-
-    /// Share of each parameter that is added to its gradient, as PyTorch's SGD has it [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = values::not_negative, allow_negative_numbers = true)]
-    weight_decay: Option<f64>,
-
-    /// Probability of zeroing a feature before the last layer, in [0, 1) [default: 0.5]
-    #[arg(long, value_name = "P", value_parser = values::below_one, allow_negative_numbers = true)]
-    dropout: Option<f64>,
-
-    /// Drives initialisation, split, shuffles and dropout: the same seed on the same device gives the same bits
-    #[arg(long, default_value_t = 0, value_parser = values::seed, allow_negative_numbers = true)]
-    seed: u64,
-
-    /// Share of the training images held out for validation, in (0, 1)
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
-    val_fraction: f64,
-
-    /// End when validation has not improved for N epochs; the schedule stays that of --epochs
-    #[arg(long, value_name = "N", value_parser = values::epochs, allow_negative_numbers = true)]
-    patience: Option<u32>,
+    #[command(flatten)]
+    recipe: Recipe,
 
     /// Folder of the run, for the network, its settings, figures and pictures [default: a new one, runs/DATE-NAME]
     #[arg(long, value_name = "FOLDER", value_parser = values::path())]
@@ -103,7 +55,7 @@ pub struct Arguments {
     force: bool,
 
     /// Go on with the run in this folder, to the very bits it would have reached
-    #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS, value_parser = values::path())]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["Recipe", "out", "force"], value_parser = values::path())]
     resume: Option<PathBuf>,
 
     /// Save every N steps, too, so that a crash costs no more than these; an epoch's end and Ctrl-C always save
@@ -118,62 +70,11 @@ pub struct Arguments {
     watch: WatchArguments,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Preset {
-    Notebook,
-    Fast,
-}
-
 impl Arguments {
-    /// The preset's settings, but for those that were given.
-    fn training(&self) -> Result<run::Training, Failure> {
-        let preset = match self.preset {
-            Preset::Notebook => run::Training::NOTEBOOK,
-            Preset::Fast => run::Training::FAST,
-        };
-        let training = run::Training {
-            epochs: self.epochs.unwrap_or(preset.epochs),
-            batch_size: self.batch_size.unwrap_or(preset.batch_size),
-            learning_rate: self.lr.unwrap_or(preset.learning_rate),
-            momentum: self.momentum.unwrap_or(preset.momentum),
-            nesterov: preset.nesterov && !self.no_nesterov,
-            dropout: self.dropout.unwrap_or(preset.dropout),
-            seed: self.seed,
-            val_fraction: self.val_fraction,
-            schedule: self.schedule.unwrap_or(preset.schedule),
-            warmup: self.warmup.unwrap_or(preset.warmup),
-            weight_decay: self.weight_decay.unwrap_or(preset.weight_decay),
-            patience: self.patience.or(preset.patience),
-        };
-        let (warmup, epochs) = (training.warmup, training.epochs);
-        match warmup <= f64::from(epochs) {
-            true => Ok(training),
-            false => Err(Failure::Usage(format!("`--warmup {warmup}`: expected at most the {epochs} epochs of the run"))),
-        }
-    }
-
     fn options(&self) -> Options<'_> {
         Options { watch: &self.watch, tensorboard: self.tensorboard, checkpoint_every: self.checkpoint_every }
     }
 }
-
-/// What a resumed run has from its own folder.
-const SETTINGS: [&str; 14] = [
-    "preset",
-    "batch_size",
-    "lr",
-    "schedule",
-    "warmup",
-    "momentum",
-    "no_nesterov",
-    "weight_decay",
-    "dropout",
-    "seed",
-    "val_fraction",
-    "patience",
-    "out",
-    "force",
-];
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.watch.check()?;
@@ -185,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn begin(arguments: &Arguments) -> Result<(), Failure> {
     // What can be wrong is found out before anything takes long.
-    let training = arguments.training()?;
+    let training = arguments.recipe.training(arguments.epochs)?;
     let run = match &arguments.out {
         Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => {
             return Err(Failure::Usage(format!(
@@ -233,9 +134,12 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         let message = format!("{}: holds no optimizer's state, so that it is no checkpoint to go on from", path.display());
         return Err(Failure::saying(message));
     };
-    if model.layers() != Model::classic_layers(config.data.classes, config.training.dropout as f32)
-        || model.shapes()[0].0 != config.data.shape
-    {
+    let layers = config.training.layers(config.data.classes);
+    let settings = settings_of(&config.training);
+    let slots = settings.optimizer.slots().iter().all(|&slot| last.state.get(Role::Slot(slot)).is_some());
+    let averaged = last.state.get(Role::Average).is_some() == settings.average.is_some();
+    let fits = layers.is_ok_and(|layers| layers == model.layers()) && model.shapes()[0].0 == config.data.shape;
+    if !(fits && slots && averaged) {
         return Err(RunError::Content {
             path: run.path(run::CONFIG),
             problem: format!("does not describe the network in {}", path.display()),
@@ -263,7 +167,6 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let found = load_again(arguments.data_dir.clone(), &config.data, &classes)?;
     check_split(&found.dataset, &config.training)?;
 
-    let settings = settings_of(&config.training);
     let session = || {
         run.write_config(&config)?;
         Session::new((run, lock), config, model, &found, start, &arguments.options())
@@ -332,13 +235,16 @@ fn on_device<'a>(
     }
 }
 
-/// The classic network for the images and classes of `data`.
+/// The network for the images and classes of `data`.
 fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
-    let [_, height, width] = data.shape;
-    Model::classic(data.shape, data.classes.len(), training.dropout as f32).map_err(|error| {
-        let message =
-            format!("the images, {height}x{width} pixels, are too small for the network: {error}; use larger ones");
-        Failure::saying(message)
+    let ([_, height, width], classes) = (data.shape, data.classes.len());
+    let layers = training.layers(classes).map_err(|error| recipe::bad_model(training.model.as_deref(), &error))?;
+    Model::new(data.shape, layers, classes).map_err(|error| match training.model {
+        Some(_) => Failure::Usage(format!("`--model`, for images of {height}x{width} pixels: {error}")),
+        None => Failure::saying(format!(
+            "the images, {height}x{width} pixels, are too small for the network: {error}; use larger ones, or another network \
+             (`--model`)"
+        )),
     })
 }
 
@@ -358,11 +264,10 @@ fn advise(error: RunError) -> Failure {
 fn settings_of(training: &run::Training) -> Settings {
     Settings {
         batch_size: training.batch_size as usize,
-        optimizer: Optimizer::Sgd(Sgd {
-            momentum: training.momentum as f32,
-            nesterov: training.nesterov,
-            weight_decay: training.weight_decay as f32,
-        }),
+        optimizer: training.optimizer(),
+        average: (training.ema > 0.0).then_some(training.ema as f32),
+        smoothing: training.label_smoothing as f32,
+        augment: training.augment,
         seed: training.seed,
         fuse: true,
     }

@@ -3,9 +3,15 @@
 use crate::engine::rewrite::{FUSE, rewrite};
 use crate::engine::{Settings, Work, roles};
 use crate::gpu::{Context, GpuError, Planner, Tensor};
-use crate::model::{Model, Stage};
+use crate::model::{Model, Parameter, Stage};
 use crate::ops::{BackwardTensors, ForwardTensors};
 use crate::state::Role;
+
+/// A model's tensors: views of its arenas.
+struct Weights {
+    parameters: Vec<Tensor>,
+    buffers: Vec<Tensor>,
+}
 
 pub struct Network {
     n: usize,
@@ -19,7 +25,8 @@ pub struct Network {
     /// Of each stage, (N, ...).
     pub outputs: Vec<Tensor>,
     saved: Vec<Tensor>,
-    parameters: Vec<Tensor>,
+    /// Of training, and of an evaluation.
+    weights: [Weights; 2],
     d_parameters: Vec<Tensor>,
 }
 
@@ -27,7 +34,7 @@ impl Network {
     pub fn new(context: &Context, model: &Model, settings: &Settings) -> Result<Self, GpuError> {
         let n = settings.batch_size;
         let arena = |role: Role| Ok((role, Tensor::zeros(context, format!("{role:?}"), role.len(model))?));
-        let arenas = roles(&settings.optimizer).map(arena).collect::<Result<Vec<_>, GpuError>>()?;
+        let arenas = roles(settings).map(arena).collect::<Result<Vec<_>, GpuError>>()?;
         let gradients = Tensor::zeros(context, "gradients", model.arena_len())?;
         let input = Tensor::zeros(context, "input", n * model.shapes()[0].len())?;
         let mut stages = model.stages(settings.seed);
@@ -42,23 +49,38 @@ impl Network {
             stages.iter().map(tensor).collect()
         };
         let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.saved_words())?);
-        let views = |arena: &Tensor| -> Vec<Tensor> {
-            model.parameters().iter().map(|p| arena.slice(p.name.clone(), p.range.clone())).collect()
+        let views = |arena: &Tensor, tensors: &[Parameter]| -> Vec<Tensor> {
+            tensors.iter().map(|p| arena.slice(p.name.clone(), p.range.clone())).collect()
         };
-        let (parameters, d_parameters) = (views(&arenas[0].1), views(&gradients));
-        Ok(Self { n, arenas, gradients, input, outputs, saved, parameters, d_parameters, stages })
+        let d_parameters = views(&gradients, model.parameters());
+        let weights = |roles: [Role; 2]| Weights {
+            parameters: views(find(&arenas, roles[0]), model.parameters()),
+            buffers: views(find(&arenas, roles[1]), model.buffers()),
+        };
+        let trained = [Role::Parameters, Role::Buffers];
+        let evaluated = if settings.average.is_some() { [Role::Average, Role::AverageBuffers] } else { trained };
+        let weights = [weights(trained), weights(evaluated)];
+        Ok(Self { n, arenas, gradients, input, outputs, saved, weights, d_parameters, stages })
+    }
+
+    /// The arena of `role`, which is among those that training has.
+    pub fn arena(&self, role: Role) -> &Tensor {
+        find(&self.arenas, role)
     }
 
     /// Appends the forward pass and returns the logits.
     pub fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
         let training = work == Work::Train;
+        let weights = &self.weights[work as usize];
         let mut x = &self.input;
         for (index, stage) in self.stages.iter().enumerate() {
             if stage.op.training_only() && !training {
                 continue;
             }
-            let (y, saved, params) = (&self.outputs[index], &self.saved[index], &self.parameters[stage.parameters.clone()]);
-            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, training, x, params, y, saved })?;
+            let (y, saved) = (&self.outputs[index], &self.saved[index]);
+            let params = &weights.parameters[stage.parameters.clone()];
+            let buffers = &weights.buffers[stage.buffers.clone()];
+            stage.op.plan_forward(planner, &ForwardTensors { n: self.n, training, x, params, buffers, y, saved })?;
             x = y;
         }
         Ok(x)
@@ -78,7 +100,7 @@ impl Network {
             let tensors = BackwardTensors {
                 n: self.n,
                 x: if index == 0 { &self.input } else { &self.outputs[index - 1] },
-                params: &self.parameters[stage.parameters.clone()],
+                params: &self.weights[Work::Train as usize].parameters[stage.parameters.clone()],
                 saved: &self.saved[index],
                 d_y: &d_y,
                 d_x: d_x.as_ref(),
@@ -91,4 +113,9 @@ impl Network {
         }
         Ok(())
     }
+}
+
+fn find(arenas: &[(Role, Tensor)], role: Role) -> &Tensor {
+    let found = arenas.iter().find(|(found, _)| *found == role);
+    found.map(|(_, arena)| arena).expect("an arena of each role in training")
 }

@@ -10,18 +10,14 @@
 
 mod backward;
 mod forward;
-mod image;
 mod patches;
 mod plane;
-mod winograd;
+mod pool;
 
 pub use backward::{Backward, backward};
 pub use forward::{Forward, forward};
 
-use super::KERNEL;
-
-/// Elements of a kernel (3, 3).
-const TAPS: usize = KERNEL * KERNEL;
+use super::super::winograd::TAPS;
 
 #[cfg(test)]
 mod tests {

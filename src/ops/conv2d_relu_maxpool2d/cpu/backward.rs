@@ -1,11 +1,11 @@
 //! The backward pass.
 
 use super::super::Conv2dReluMaxPool2d;
-use super::image::Layout;
 use super::patches::{self, Gradients, Kernels};
 use super::plane::BackwardPlane;
 use crate::ops::conv2d::cpu::sum_parts;
 use crate::ops::lanes::widest;
+use crate::ops::winograd::Layout;
 use crate::ops::{Op, Real, samples_per_task};
 use aligned_vec::{AVec, avec};
 use rayon::prelude::*;
@@ -87,7 +87,7 @@ impl<'a, T: Real> Prepared<'a, T> {
         let kernels = Kernels::new(layer.op);
         let mut weight = avec![T::zero(); layer.op.out * kernels.len()];
         kernels.read_weight(layer.weight, &mut weight);
-        Self { layout: Layout::new(layer.op), layer, kernels, weight, d_x }
+        Self { layout: layer.op.layout(), layer, kernels, weight, d_x }
     }
 
     /// Adds a sample's gradients to the task's `part` and returns that of its input, or nothing where it is not wanted.

@@ -1,11 +1,11 @@
 //! The forward pass.
 
 use super::super::Conv2dReluMaxPool2d;
-use super::image::Layout;
 use super::plane::ForwardPlane;
-use super::winograd::{self, FIELD};
+use super::pool;
 use crate::ops::lanes::widest;
 use crate::ops::matrix::{Matrix, multiply, transpose};
+use crate::ops::winograd::{self, FIELD, Layout};
 use crate::ops::{Op, Real, samples_per_task};
 use rayon::prelude::*;
 
@@ -72,12 +72,12 @@ struct Prepared<'a, T> {
 
 impl<'a, T: Real> Prepared<'a, T> {
     fn new(op: &'a Conv2dReluMaxPool2d, weight: &[T], bias: &'a [T]) -> Self {
-        let mut u = winograd::transform_weight(op, weight);
+        let mut u = winograd::transform_weight(op.channels, op.out, weight);
         if op.channels == 1 {
             let elements = u.clone();
             transpose(Matrix::new(&elements, FIELD, op.out), &mut u, FIELD);
         }
-        Self { op, layout: Layout::new(op), u, bias }
+        Self { op, layout: op.layout(), u, bias }
     }
 }
 
@@ -145,7 +145,7 @@ impl<T: Real> Prepared<'_, T> {
                 || {
                     let outputs = pooled.chunks_exact_mut(out).zip(winners.chunks_exact_mut(out)).take(block);
                     for (w, (y, winner)) in outputs.enumerate() {
-                        winograd::pool_window(&m[w * out..], block * out, bias, y, winner);
+                        pool::pool_window(&m[w * out..], block * out, bias, y, winner);
                     }
                     transpose(Matrix::new(pooled, block, out), &mut y[first..], windows);
                 },

@@ -3,9 +3,9 @@
 
 use super::super::{Conv2dReluMaxPool2d, DEAD, KERNEL};
 use super::TAPS;
-use super::image::Layout;
 use crate::ops::Real;
 use crate::ops::lanes::Lanes;
+use crate::ops::winograd::Layout;
 
 /// Columns of a kernel whose three rows stay in registers.
 const COLUMNS: usize = 32;

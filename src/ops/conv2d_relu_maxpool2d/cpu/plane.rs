@@ -2,12 +2,12 @@
 
 use super::super::{DEAD, KERNEL};
 use super::TAPS;
-use super::image::Layout;
 use super::patches::Kernels;
-use super::winograd::{FIELD, b_times, pool};
+use super::pool::pool;
 use crate::ops::Real;
 use crate::ops::lanes::Lanes;
 use crate::ops::matrix::transposed;
+use crate::ops::winograd::{FIELD, Layout, b_times};
 use aligned_vec::{AVec, avec};
 
 /// Windows that are computed at once.

@@ -1,11 +1,10 @@
 //! A sample with its channels last.
 
-use super::super::Conv2dReluMaxPool2d;
 use crate::ops::Real;
 use crate::ops::matrix::{Matrix, transpose};
 
 /// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), SH = 2 PH + 2, SW = 2 PW
-/// + 2.
+/// + 2. A window is 2x2 outputs of a 3x3 kernel; there are PH x PW.
 pub struct Layout {
     pub channels: usize,
     /// Elements of a row, SW * C.
@@ -22,9 +21,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    pub fn new(op: &Conv2dReluMaxPool2d) -> Self {
-        let &Conv2dReluMaxPool2d { channels, height, width, padding, .. } = op;
-        let (ph, pw) = op.pooled();
+    /// That of (C, H, W) samples with `padding` around them, of which `windows` (PH, PW) are taken.
+    pub fn new([channels, height, width]: [usize; 3], padding: usize, (ph, pw): (usize, usize)) -> Self {
         let (sh, sw) = (2 * ph + 2, 2 * pw + 2);
         let pixels = (padding + width).min(sw) - padding;
         let rows = padding..(padding + height).min(sh);
