@@ -221,7 +221,9 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
     let roles = roles(&tensors, position.is_some());
     let prefix = prefix(&tensors, &model);
     let known = |name: &str| roles.iter().any(|role| role.tensors(&model).iter().any(|t| role.name(t) == name));
-    if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(&name[prefix.len()..])) {
+    // A count of PyTorch's that nothing here goes by.
+    let counts = |name: &str| name.ends_with(".num_batches_tracked");
+    if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(&name[prefix.len()..]) && !counts(name)) {
         let expected = listed(model.parameters().iter().chain(model.buffers()).map(|p| p.name.as_str()).collect());
         return Err(CheckpointError::Superfluous { name: name.into(), expected });
     }

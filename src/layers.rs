@@ -43,3 +43,8 @@ pub fn parse(text: &str, classes: usize) -> Result<Vec<Layer>, TextError> {
         true => Err(Words::new("", 0, classes).expected(format!("a layer, such as `{}`", Layer::USAGES[0]))),
     }
 }
+
+/// The text of `layers`, from which [`parse`] reads them again.
+pub fn text(layers: &[Layer]) -> String {
+    layers.iter().map(Layer::words).collect::<Vec<_>>().join(", ")
+}

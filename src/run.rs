@@ -106,6 +106,11 @@ pub struct Training {
     /// The layers, as [`layers::parse`] reads them; none for the classic network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Cow<'static, str>>,
+    /// The network that the run began with, if not with random numbers, and how many of its layers stay as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(default)]
+    pub freeze: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augment: Option<Amounts>,
 }
@@ -158,6 +163,8 @@ impl Training {
         ema: 0.0,
         patience: None,
         model: None,
+        from: None,
+        freeze: 0,
         augment: None,
     };
 

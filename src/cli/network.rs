@@ -108,7 +108,7 @@ impl Network {
 }
 
 /// What was done to the pixels that a network was trained on.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct PixelArguments {
     /// Mean of the pixels / 255 that was subtracted in training, as torchvision's Normalize does: one number, or one
     /// for each channel (0.5,0.4,0.4) [default: what the file says, else 0]

@@ -1,8 +1,8 @@
 //! The CPU path: a whole training step from the ops' mirrors. What a machine without a GPU trains on, and what the
 //! shaders are held against.
 
-use super::rewrite::{FUSE, rewrite};
-use super::{Engine, EngineError, Pass, Settings, Work, arenas, check_data, check_pass, expect, roles};
+use super::rewrite::rewrite;
+use super::{Engine, EngineError, Pass, Settings, Work, arenas, check_data, check_pass, expect, roles, stages};
 use crate::data::{Dataset, Images};
 use crate::metrics::BatchMetrics;
 use crate::model::{Model, Stage};
@@ -21,6 +21,8 @@ pub struct CpuEngine<'a> {
     data: &'a Dataset,
     settings: Settings,
     augment: Option<Augment>,
+    /// So many stages from the first on are not trained, nor the parameters before this one.
+    frozen: (usize, usize),
     stages: Vec<Stage<dyn OnCpu>>,
     /// Where each parameter lies in the arenas, and each buffer in its own.
     ranges: Vec<Range<usize>>,
@@ -61,17 +63,19 @@ impl<'a> CpuEngine<'a> {
     pub fn new(model: &Model, data: &'a Dataset, settings: Settings) -> Result<Self, EngineError> {
         check_data(model, data)?;
         let n = settings.batch_size;
-        let mut stages = model.stages(settings.seed);
-        if settings.fuse {
-            stages = rewrite(stages, FUSE);
-        }
+        let (mut frozen, count) = stages(model, &settings);
+        let trained = frozen.split_off(count);
         let on_cpu = |Stage { layers, op, parameters, buffers }: Stage| -> Stage<dyn OnCpu> {
             Stage { layers, op, parameters, buffers }
         };
-        let mut stages: Vec<_> = stages.into_iter().map(on_cpu).collect();
-        if settings.fuse {
-            stages = rewrite(stages, &[chain::chain]);
-        }
+        let on_cpu = |stages: Vec<Stage>| -> Vec<Stage<dyn OnCpu>> {
+            let stages = stages.into_iter().map(on_cpu).collect();
+            if settings.fuse { rewrite(stages, &[chain::chain]) } else { stages }
+        };
+        let (mut stages, trained) = (on_cpu(frozen), on_cpu(trained));
+        let (frozen, first) = (stages.len(), trained.first().map(|stage| stage.parameters.start));
+        let first = first.and_then(|first| model.parameters().get(first)).map_or(0, |parameter| parameter.range.start);
+        stages.extend(trained);
         let tensors = |stage: &Stage<dyn OnCpu>| Tensors {
             y: vec![0.0; n * stage.op.output_len()],
             saved: vec![0; n * stage.op.saved_words()],
@@ -100,6 +104,7 @@ impl<'a> CpuEngine<'a> {
             augment: settings.augment.map(|amounts| Augment::new(data.shape, amounts, settings.seed)),
             data,
             settings,
+            frozen: (frozen, first),
             stages,
         })
     }
@@ -144,7 +149,10 @@ impl<'a> CpuEngine<'a> {
             let last = &mut self.tensors[last];
             cross_entropy::cpu::backward(&self.loss, &last.y, &self.targets, &mut last.d_y);
             self.backward(step);
-            self.settings.optimizer.update(&batch, &mut self.parameters, &mut self.slots, &self.gradients);
+            let trained = self.frozen.1..;
+            let mut slots = Vec::from_iter(self.slots.iter_mut().map(|slot| &mut slot[trained.clone()]));
+            let (parameters, gradients) = (&mut self.parameters[trained.clone()], &self.gradients[trained.clone()]);
+            self.settings.optimizer.update(&batch, parameters, &mut slots, gradients);
             if let (Some(decay), Some([parameters, buffers])) = (self.settings.average, &mut self.averages) {
                 average::cpu::update(&Average { decay }, step, &self.parameters, parameters);
                 average::cpu::update(&Average { decay }, step, &self.buffers, buffers);
@@ -155,13 +163,14 @@ impl<'a> CpuEngine<'a> {
 
     /// Runs the stages over the first `count` samples of the input and returns which stage's output is the logits.
     fn forward(&mut self, count: usize, step: u32) -> usize {
-        let training = self.work == Work::Train;
+        let in_training = self.work == Work::Train;
         let (parameters, buffers) = match &mut self.averages {
-            Some([parameters, buffers]) if !training => (&*parameters, buffers),
+            Some([parameters, buffers]) if !in_training => (&*parameters, buffers),
             _ => (&self.parameters, &mut self.buffers),
         };
         let mut from = None;
         for (index, stage) in self.stages.iter().enumerate() {
+            let training = in_training && index >= self.frozen.0;
             if stage.op.training_only() && !training {
                 continue;
             }
@@ -184,10 +193,13 @@ impl<'a> CpuEngine<'a> {
 
     /// From the gradient of the logits down to the first stage's parameters, over a full batch.
     fn backward(&mut self, step: u32) {
-        for (index, stage) in self.stages.iter().enumerate().rev() {
+        let frozen = self.frozen.0;
+        for (index, stage) in self.stages.iter().enumerate().skip(frozen).rev() {
             let (before, after) = self.tensors.split_at_mut(index);
-            let (x, d_x) = match before.last_mut() {
-                Some(previous) => (&previous.y, Some(&mut previous.d_y[..])),
+            // What put out the input: nothing that a frozen stage left out.
+            let acts = |&before: &usize| before >= frozen || !self.stages[before].op.training_only();
+            let (x, d_x) = match (0..index).rev().find(acts).map(|previous| &mut before[previous]) {
+                Some(previous) => (&previous.y, (index > frozen).then_some(&mut previous.d_y[..])),
                 None => (&self.input, None),
             };
             stage.op.backward(BackwardSlices {

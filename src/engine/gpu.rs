@@ -45,6 +45,7 @@ struct Shared<'a> {
     context: &'a Context,
     /// Samples per batch.
     n: usize,
+    model: &'a Model,
     network: &'a Network,
     loss: CrossEntropy,
     order: &'a Tensor,
@@ -86,7 +87,11 @@ impl Shared<'_> {
                 network.plan_backward(&mut planner, d_logits)?;
                 let slots = settings.optimizer.slots().iter().map(|&slot| network.arena(Role::Slot(slot)));
                 let (parameters, slots) = (network.arena(Role::Parameters), Vec::from_iter(slots));
-                settings.optimizer.plan(&mut planner, parameters, &slots, &network.gradients)?;
+                let trained = network.trained(self.model);
+                let part = |arena: &Tensor| arena.slice(arena.label.clone(), trained.clone());
+                let parts: Vec<Tensor> = slots.into_iter().map(part).collect();
+                let (moved, gradients) = (part(parameters), part(&network.gradients));
+                settings.optimizer.plan(&mut planner, &moved, &Vec::from_iter(&parts), &gradients)?;
                 if let Some(decay) = settings.average {
                     let average = Average { decay };
                     average.plan(&mut planner, parameters, network.arena(Role::Average))?;
@@ -125,7 +130,8 @@ impl<'a> GpuEngine<'a> {
         let sets = [upload("training", &data.train)?, upload("test", &data.test)?];
 
         let loss = CrossEntropy { classes: model.classes(), smoothing: settings.smoothing };
-        let shared = Shared { context, n, network: &network, loss, order: &order, targets: &targets, metrics: &metrics };
+        let shared =
+            Shared { context, n, model, network: &network, loss, order: &order, targets: &targets, metrics: &metrics };
         let mut input = [const { [const { Vec::new() }; 2] }; 2];
         let augment = settings.augment.map(|amounts| Augment::new(data.shape, amounts, settings.seed));
         for (work, set) in Work::ALL.into_iter().flat_map(|work| Set::ALL.map(|set| (work, set as usize))) {

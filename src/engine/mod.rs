@@ -10,11 +10,12 @@ pub use gpu::GpuEngine;
 use crate::data::{Dataset, Images};
 use crate::gpu::GpuError;
 use crate::metrics::BatchMetrics;
-use crate::model::Model;
+use crate::model::{Model, Stage};
 use crate::ops::Batch;
 use crate::ops::augment::Amounts;
 use crate::ops::optimizer::Optimizer;
 use crate::state::{Role, State};
+use rewrite::{FUSE, rewrite};
 use std::ops::Range;
 
 /// Settings that are fixed when a model meets a device.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub smoothing: f32,
     /// How images are moved in training.
     pub augment: Option<Amounts>,
+    /// The first layers that training leaves as they are: they act as in an evaluation.
+    pub freeze: usize,
     /// Keys the dropout masks, and how images are moved.
     pub seed: u64,
     /// Run layers that stand in the right order as one op.
@@ -38,7 +41,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let optimizer = Optimizer::default();
-        Self { batch_size: 32, optimizer, average: None, smoothing: 0.0, augment: None, seed: 0, fuse: true }
+        Self { batch_size: 32, optimizer, average: None, smoothing: 0.0, augment: None, freeze: 0, seed: 0, fuse: true }
     }
 }
 
@@ -165,6 +168,18 @@ fn check_data(model: &Model, data: &Dataset) -> Result<(), EngineError> {
 fn check_pass(pass: &Pass, data_len: usize, longest: usize) -> Result<(), EngineError> {
     expect("the length of an order", pass.order.len(), longest + 1)?;
     pass.order.iter().try_for_each(|&sample| expect("a sample in an order", sample as usize, data_len))
+}
+
+/// The ops of `model` as both paths take them, and how many of them are frozen.
+fn stages(model: &Model, settings: &Settings) -> (Vec<Stage>, usize) {
+    let mut frozen = model.stages(settings.seed);
+    let mut stages = frozen.split_off(frozen.partition_point(|stage| stage.layers.end <= settings.freeze));
+    if settings.fuse {
+        (frozen, stages) = (rewrite(frozen, FUSE), rewrite(stages, FUSE));
+    }
+    let count = frozen.len();
+    frozen.append(&mut stages);
+    (frozen, count)
 }
 
 /// The arenas of a model in training.

@@ -30,6 +30,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["avgpool", "AvgPool2d"];
     const USAGE: &'static str = "avgpool [SIZE]";
 
+    fn words(&self) -> String {
+        format!("avgpool {}", self.size)
+    }
+
     fn parse(words: &mut Words) -> Result<Self, TextError> {
         Ok(Self { size: words.number_or(2) })
     }

@@ -32,6 +32,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["bn", "batchnorm", "BatchNorm2d"];
     const USAGE: &'static str = "bn";
 
+    fn words(&self) -> String {
+        Self::USAGE.into()
+    }
+
     fn parse(_words: &mut Words) -> Result<Self, TextError> {
         Ok(Self)
     }

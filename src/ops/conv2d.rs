@@ -56,6 +56,17 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["conv", "Conv2d"];
     const USAGE: &'static str = "conv OUTPUTS [KERNEL] [stride S] [padding P]";
 
+    fn words(&self) -> String {
+        let mut words = format!("conv {} {}", self.out, self.kernel);
+        if self.stride != 1 {
+            words += &format!(" stride {}", self.stride);
+        }
+        if self.padding != 0 {
+            words += &format!(" padding {}", self.padding);
+        }
+        words
+    }
+
     fn parse(words: &mut Words) -> Result<Self, TextError> {
         let out = words.number("a number of outputs")?;
         let kernel = words.number_or(3);

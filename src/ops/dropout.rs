@@ -32,6 +32,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["dropout"];
     const USAGE: &'static str = "dropout [P]";
 
+    fn words(&self) -> String {
+        format!("dropout {}", self.p)
+    }
+
     fn parse(words: &mut Words) -> Result<Self, TextError> {
         Ok(Self { p: words.number_or(0.5) })
     }

@@ -17,6 +17,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["flatten"];
     const USAGE: &'static str = "flatten";
 
+    fn words(&self) -> String {
+        Self::USAGE.into()
+    }
+
     fn parse(_words: &mut Words) -> Result<Self, TextError> {
         Ok(Self)
     }

@@ -18,6 +18,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["globalpool", "AdaptiveAvgPool2d"];
     const USAGE: &'static str = "globalpool";
 
+    fn words(&self) -> String {
+        Self::USAGE.into()
+    }
+
     fn parse(_words: &mut Words) -> Result<Self, TextError> {
         Ok(Self)
     }

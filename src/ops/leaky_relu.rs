@@ -30,6 +30,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["leaky", "leaky_relu", "LeakyReLU"];
     const USAGE: &'static str = "leaky [SLOPE]";
 
+    fn words(&self) -> String {
+        format!("leaky {}", self.slope)
+    }
+
     fn parse(words: &mut Words) -> Result<Self, TextError> {
         Ok(Self { slope: words.number_or(0.01) })
     }

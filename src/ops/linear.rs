@@ -33,6 +33,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["linear"];
     const USAGE: &'static str = "linear [OUTPUTS]";
 
+    fn words(&self) -> String {
+        format!("linear {}", self.out)
+    }
+
     fn parse(words: &mut Words) -> Result<Self, TextError> {
         let classes = words.classes;
         Ok(Self { out: words.number_or(classes) })

@@ -33,6 +33,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["pool", "maxpool", "MaxPool2d"];
     const USAGE: &'static str = "pool [SIZE]";
 
+    fn words(&self) -> String {
+        format!("pool {}", self.size)
+    }
+
     fn parse(words: &mut Words) -> Result<Self, TextError> {
         Ok(Self { size: words.number_or(2) })
     }

@@ -78,6 +78,14 @@ macro_rules! table {
                 Err(before.expected(format!("a layer, one of: {}", Self::USAGES.join(", "))))
             }
 
+            /// Its words.
+            pub fn words(&self) -> String {
+                match self {
+                    $(Layer::$set(settings) => settings.words(),)*
+                    $(Layer::$bare => $bare_mod::Settings.words(),)*
+                }
+            }
+
             /// What follows from it.
             pub fn definition(&self) -> &dyn Definition {
                 match self {

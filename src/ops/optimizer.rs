@@ -53,7 +53,7 @@ impl Optimizer {
     }
 
     /// The same on the CPU.
-    pub fn update(&self, batch: &Batch, parameters: &mut [f32], slots: &mut [Vec<f32>], gradients: &[f32]) {
+    pub fn update(&self, batch: &Batch, parameters: &mut [f32], slots: &mut [&mut [f32]], gradients: &[f32]) {
         let lr = batch.learning_rate;
         match (self, slots) {
             (Optimizer::Sgd(sgd), [velocity]) => sgd::cpu::update(sgd, lr, parameters, velocity, gradients),

@@ -24,6 +24,10 @@ impl Spoken for Settings {
     const NAMES: &'static [&'static str] = &["relu"];
     const USAGE: &'static str = "relu";
 
+    fn words(&self) -> String {
+        Self::USAGE.into()
+    }
+
     fn parse(_words: &mut Words) -> Result<Self, TextError> {
         Ok(Self)
     }

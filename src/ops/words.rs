@@ -95,6 +95,9 @@ pub trait Spoken: Sized {
     /// Its words, with what may be left out in brackets.
     const USAGE: &'static str;
 
+    /// Its words, from which it is read again.
+    fn words(&self) -> String;
+
     /// From the words behind the name.
     fn parse(words: &mut Words) -> Result<Self, TextError>;
 }

@@ -1,5 +1,6 @@
 //! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
 
+mod from;
 mod recipe;
 mod report;
 mod session;
@@ -9,6 +10,7 @@ use super::device::{self, DeviceArguments};
 use super::output::note;
 use super::watch::WatchArguments;
 use super::{Failure, interrupt, tell, values, version};
+use from::Predecessor;
 use mnist_wgpu::checkpoint::Checkpoint;
 use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::{CpuEngine, GpuEngine, Settings, Work};
@@ -86,7 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn begin(arguments: &Arguments) -> Result<(), Failure> {
     // What can be wrong is found out before anything takes long.
-    let training = arguments.recipe.training(arguments.epochs)?;
+    let predecessor = arguments.recipe.from.as_deref().map(Predecessor::load).transpose()?;
+    let training = arguments.recipe.training(arguments.epochs, predecessor.as_ref())?;
     let run = match &arguments.out {
         Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => {
             return Err(Failure::Usage(format!(
@@ -105,10 +108,14 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     let data = &found.dataset;
     let model = model_of(data, &training)?;
     check_split(data, &training)?;
+    from::check_freeze(&model, training.freeze)?;
 
     let device = device::describe(context.as_ref());
     let config = Config { training, data: described(&found), device, program: program(), resumed: Vec::new() };
-    let state = State::new(&model, config.training.seed);
+    let state = match &predecessor {
+        Some(predecessor) => predecessor.state(&model, data, config.training.seed)?,
+        None => State::new(&model, config.training.seed),
+    };
     let settings = settings_of(&config.training);
     // An earlier run is not touched before the device is known to be able to train.
     let session = || {
@@ -268,6 +275,7 @@ fn settings_of(training: &run::Training) -> Settings {
         average: (training.ema > 0.0).then_some(training.ema as f32),
         smoothing: training.label_smoothing as f32,
         augment: training.augment,
+        freeze: training.freeze as usize,
         seed: training.seed,
         fuse: true,
     }

@@ -1,11 +1,13 @@
 //! The recipe of a run: its options, and the presets that they change.
 
+use super::from::Predecessor;
 use crate::cli::{Failure, values};
 use mnist_wgpu::layers;
 use mnist_wgpu::ops::TextError;
 use mnist_wgpu::ops::augment::Amounts;
 use mnist_wgpu::{run, schedule};
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// What determines the result of a run, but for its data, device and number of epochs. A run that is taken up again has
 /// it from its folder.
@@ -57,6 +59,15 @@ pub struct Recipe {
     #[arg(long, value_name = "LAYERS", value_parser = model_text, conflicts_with = "dropout")]
     model: Option<String>,
 
+    /// Begin with the network of another run, or of a file: its layers and its weights. Where the classes are others the
+    /// last layer begins anew
+    #[arg(long, value_name = "RUN", value_parser = values::path(), conflicts_with_all = ["model", "dropout"])]
+    pub from: Option<PathBuf>,
+
+    /// Leave the first N layers of --from as they are, each convolution, ReLU, pooling, ... counted
+    #[arg(long, value_name = "N", requires = "from", value_parser = values::layers, allow_negative_numbers = true)]
+    freeze: Option<u32>,
+
     /// Move images a little in training, each time otherwise. AMOUNTS are the most in either direction, such as "rotation
     /// 12, scale 0.1, shear 0.15, shift 0.1" (degrees, then shares), which is meant if there are none; or "none"
     #[arg(long, value_name = "AMOUNTS", num_args = 0..=1, default_missing_value = "", value_parser = augment)]
@@ -97,7 +108,8 @@ enum Preset {
 
 impl Recipe {
     /// The preset's settings, but for those that were given.
-    pub fn training(&self, epochs: Option<u32>) -> Result<run::Training, Failure> {
+    /// `predecessor` is what `--from` names.
+    pub fn training(&self, epochs: Option<u32>, predecessor: Option<&Predecessor>) -> Result<run::Training, Failure> {
         let preset = match self.preset {
             Preset::Notebook => run::Training::NOTEBOOK,
             Preset::Fast => run::Training::FAST,
@@ -108,7 +120,7 @@ impl Recipe {
         let dropout = self.dropout.or(preset.dropout).or(Some(0.0));
         let model = match self.dropout {
             Some(_) => None,
-            None => self.model.clone().map(Into::into).or(preset.model),
+            None => predecessor.map(Predecessor::layers).or(self.model.clone()).map(Into::into).or(preset.model),
         };
         if let (Some(_), Preset::Accurate) = (self.dropout, self.preset) {
             let message = "`--dropout` is the classic network's; of this preset's it stands in the layers: give `--model`";
@@ -134,6 +146,8 @@ impl Recipe {
             ema: self.ema.unwrap_or(preset.ema),
             patience: self.patience.or(preset.patience),
             model,
+            from: self.from.as_ref().map(|path| path.display().to_string()),
+            freeze: self.freeze.unwrap_or_default(),
             augment: self.augment.or(preset.augment).filter(|&amounts| amounts != Amounts::NONE),
         };
         let (warmup, epochs) = (training.warmup, training.epochs);

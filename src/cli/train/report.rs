@@ -71,6 +71,7 @@ fn facts(config: &Config, model: &Model) -> Vec<(String, String)> {
     let images = |count| thousands(count) + " images";
     let mut facts = vec![
         ("Network", layers.join(" ")),
+        ("Begun with", training.from.clone().unwrap_or_else(|| "random numbers".into())),
         ("Parameters", thousands(model.parameter_count())),
         ("Optimizer", optimizer),
         ("Schedule", schedule),

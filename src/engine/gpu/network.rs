@@ -1,11 +1,11 @@
 //! A model's stages with the tensors between them, planned in either direction.
 
-use crate::engine::rewrite::{FUSE, rewrite};
-use crate::engine::{Settings, Work, roles};
+use crate::engine::{Settings, Work, roles, stages};
 use crate::gpu::{Context, GpuError, Planner, Tensor};
 use crate::model::{Model, Parameter, Stage};
 use crate::ops::{BackwardTensors, ForwardTensors};
 use crate::state::Role;
+use std::ops::Range;
 
 /// A model's tensors: views of its arenas.
 struct Weights {
@@ -16,6 +16,8 @@ struct Weights {
 pub struct Network {
     n: usize,
     pub stages: Vec<Stage>,
+    /// So many stages from the first on are not trained.
+    frozen: usize,
     /// The state, one buffer for each arena.
     pub arenas: Vec<(Role, Tensor)>,
     /// Of the parameters, an arena.
@@ -37,10 +39,7 @@ impl Network {
         let arenas = roles(settings).map(arena).collect::<Result<Vec<_>, GpuError>>()?;
         let gradients = Tensor::zeros(context, "gradients", model.arena_len())?;
         let input = Tensor::zeros(context, "input", n * model.shapes()[0].len())?;
-        let mut stages = model.stages(settings.seed);
-        if settings.fuse {
-            stages = rewrite(stages, FUSE);
-        }
+        let (stages, frozen) = stages(model, settings);
         let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
             let tensor = |stage: &Stage| {
                 let label = format!("{what} of {} at layer {}", stage.op.name(), stage.layers.start);
@@ -60,7 +59,7 @@ impl Network {
         let trained = [Role::Parameters, Role::Buffers];
         let evaluated = if settings.average.is_some() { [Role::Average, Role::AverageBuffers] } else { trained };
         let weights = [weights(trained), weights(evaluated)];
-        Ok(Self { n, arenas, gradients, input, outputs, saved, weights, d_parameters, stages })
+        Ok(Self { n, frozen, arenas, gradients, input, outputs, saved, weights, d_parameters, stages })
     }
 
     /// The arena of `role`, which is among those that training has.
@@ -70,10 +69,10 @@ impl Network {
 
     /// Appends the forward pass and returns the logits.
     pub fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
-        let training = work == Work::Train;
         let weights = &self.weights[work as usize];
         let mut x = &self.input;
         for (index, stage) in self.stages.iter().enumerate() {
+            let training = work == Work::Train && index >= self.frozen;
             if stage.op.training_only() && !training {
                 continue;
             }
@@ -86,20 +85,32 @@ impl Network {
         Ok(x)
     }
 
+    /// What stage `index` takes in training: what the one before it put out, that was not left out.
+    fn input_of(&self, index: usize) -> &Tensor {
+        let acts = |&before: &usize| before >= self.frozen || !self.stages[before].op.training_only();
+        (0..index).rev().find(acts).map_or(&self.input, |before| &self.outputs[before])
+    }
+
+    /// The elements of the arena of parameters that are trained: all behind those of the frozen stages.
+    pub fn trained(&self, model: &Model) -> Range<usize> {
+        let first = self.stages.get(self.frozen).and_then(|stage| model.parameters().get(stage.parameters.start));
+        first.map_or(0, |parameter| parameter.range.start)..model.arena_len()
+    }
+
     /// Appends the backward pass, from the gradient of the logits to those of the parameters.
     pub fn plan_backward(&self, planner: &mut Planner, d_logits: Tensor) -> Result<(), GpuError> {
         let mut d_y = d_logits;
-        for (index, stage) in self.stages.iter().enumerate().rev() {
-            let d_x = match index {
-                0 => None,
-                _ => {
+        for (index, stage) in self.stages.iter().enumerate().skip(self.frozen).rev() {
+            let d_x = match index == self.frozen {
+                true => None,
+                false => {
                     let label = format!("input gradient of {} at layer {}", stage.op.name(), stage.layers.start);
                     Some(Tensor::zeros(planner.context, label, self.n * stage.op.input_len())?)
                 }
             };
             let tensors = BackwardTensors {
                 n: self.n,
-                x: if index == 0 { &self.input } else { &self.outputs[index - 1] },
+                x: self.input_of(index),
                 params: &self.weights[Work::Train as usize].parameters[stage.parameters.clone()],
                 saved: &self.saved[index],
                 d_y: &d_y,
