@@ -1,6 +1,7 @@
 //! The kernels of a device against their CPU mirrors, within derived bounds: the cases of each op, which
 //! `tests/op_parity` runs at sizes that hurt and `selftest` at those of the default network on the user's own device.
 
+pub mod adamw;
 pub mod affine;
 pub mod batchnorm;
 pub mod compare;

@@ -1,11 +1,12 @@
 //! The checks that a user's own device has to pass: every op at the sizes of the default network and at odd ones, then
 //! whole training steps.
 
-use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, affine, batchnorm, fused, loss, pointwise, sgd, step};
+use super::{Compared, Failed, Fault, Gpu, Kind, Verdict, adamw, affine, batchnorm, fused, loss, pointwise, sgd, step};
 use crate::gpu::Options;
 use crate::ops::augment::{Amounts, Augment};
 use crate::ops::conv2d_relu_maxpool2d::Conv2dReluMaxPool2d;
 use crate::ops::{Batch, SHADERS, avgpool2d::AvgPool2d, batchnorm2d::BatchNorm2d, conv2d::Conv2d, dropout::Dropout};
+use crate::ops::{adamw::AdamW, average::Average};
 use crate::ops::{leaky_relu::LeakyRelu, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
 use std::pin::Pin;
 
@@ -90,6 +91,12 @@ pub fn checks() -> Vec<Check> {
         }),
         Check::new("sgd", "225,280 parameters, 10 steps", async |gpus: &[Gpu]| {
             sgd::check(gpus, &Sgd::default(), 0.01, Kind::Mixed, 225_280).await
+        }),
+        Check::new("adamw", "225,280 parameters, 10 steps", async |gpus: &[Gpu]| {
+            adamw::check(gpus, &AdamW::default(), 0.01, 225_280).await
+        }),
+        Check::new("average", "225,280 parameters, 10 steps", async |gpus: &[Gpu]| {
+            adamw::check_average(gpus, &Average { decay: 0.995 }, 225_280).await
         }),
         Check::new("relu", "3 x 85", async |gpus: &[Gpu]| pointwise::check_relu(gpus, 3, 85).await),
         Check::new("maxpool2d", "3 x (2, 5, 7), windows of 2", async |gpus: &[Gpu]| {

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adamw;
 mod affine;
 mod batchnorm;
 mod fused;
@@ -39,6 +40,7 @@ fn every_entry_point_is_compared_with_its_mirror() {
     demand(parity::loss::smallest(&gpus));
     demand(parity::pointwise::smallest(&gpus));
     demand(parity::sgd::smallest(&gpus));
+    demand(parity::adamw::smallest(&gpus));
     let mut known = BTreeSet::new();
     for shader in SHADERS {
         let interfaces = shader.interfaces().expect("it is valid");

@@ -6,6 +6,7 @@ mod common;
 mod fit;
 mod learning;
 mod paths;
+mod recipes;
 mod refusals;
 mod repeatable;
 
