@@ -223,11 +223,7 @@ pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Found,
 }
 
 /// The data set in a folder that the user named: IDX files, or pictures.
-fn in_folder(
-    named: &Named,
-    settings: &pictures::Settings,
-    on_event: &mut dyn FnMut(Event),
-) -> Result<Found, SourceError> {
+fn in_folder(named: &Named, settings: &pictures::Settings, on_event: &mut dyn FnMut(Event)) -> Result<Found, SourceError> {
     if let Some((path, files)) = Files::locate(named)? {
         return files.load(Origin::Directory(path));
     }

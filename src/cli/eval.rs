@@ -1,6 +1,6 @@
 //! `eval`: how well a saved network judges a set of images, class by class.
 
-use super::dataset::{load, warn_if_synthetic};
+use super::dataset::{DataArguments, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
 use super::network::{self, PixelArguments};
 use super::output::note;
@@ -30,9 +30,8 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
-    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArguments,
 
     #[command(flatten)]
     pixels: PixelArguments,
@@ -88,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = network::load(Some(&arguments.network), &arguments.pixels)?;
     interrupt::end_saying("interrupted");
     let context = device::open(&arguments.device)?;
-    let found = load(arguments.data_dir.clone())?;
+    let found = arguments.data.load_for(&network.checkpoint, &arguments.network)?;
     let data = &found.dataset;
     interrupt::catch_interrupts();
     note(network.line());
