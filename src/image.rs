@@ -127,8 +127,9 @@ pub fn whole(picture: &Picture, [channels, height, width]: [usize; 3]) -> Vec<u8
     let [across, down] = [(width, page.width()), (height, page.height())].map(|(to, from)| f64::from(to) / f64::from(from));
     let scaled = |side: u32, most: u32| ((f64::from(side) * across.min(down)).round() as u32).clamp(1, most);
     let (columns, rows) = (scaled(page.width(), width), scaled(page.height(), height));
+    let ground = edge(&page);
     let inner = if page.dimensions() == (columns, rows) { page } else { resize(&page, columns, rows, FilterType::Triangle) };
-    let mut framed = RgbImage::from_pixel(width, height, edge(&inner));
+    let mut framed = RgbImage::from_pixel(width, height, ground);
     replace(&mut framed, &inner, ((width - columns) / 2).into(), ((height - rows) / 2).into());
     match channels {
         1 => framed.pixels().map(|pixel| grey(pixel.0)).collect(),
@@ -144,11 +145,12 @@ pub fn grey(colour: [u8; 3]) -> u8 {
 
 /// The middle value of each channel along the edge.
 fn edge(picture: &RgbImage) -> Rgb<u8> {
-    let (right, bottom) = (picture.width() - 1, picture.height() - 1);
-    let pixels = picture.enumerate_pixels().filter(|&(x, y, _)| x == 0 || y == 0 || x == right || y == bottom);
-    let pixels: Vec<[u8; 3]> = pixels.map(|(_, _, pixel)| pixel.0).collect();
+    let (width, height) = picture.dimensions();
+    let rows = (0..width).flat_map(|x| [(x, 0), (x, height - 1)]);
+    let columns = (0..height).flat_map(|y| [(0, y), (width - 1, y)]);
+    let places: Vec<(u32, u32)> = rows.chain(columns).collect();
     Rgb([0, 1, 2].map(|c| {
-        let mut values: Vec<u8> = pixels.iter().map(|pixel| pixel[c]).collect();
+        let mut values: Vec<u8> = places.iter().map(|&(x, y)| picture.get_pixel(x, y).0[c]).collect();
         let middle = values.len() / 2;
         *values.select_nth_unstable(middle).1
     }))
