@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   mnist-wgpu eval runs/latest                   the newest run's best network
   mnist-wgpu eval builtin                       the network that comes with the program
+  mnist-wgpu eval runs/latest --data-dir new    on the pictures or IDX files in a folder
   mnist-wgpu eval net.safetensors --split val   a file, on the images it was validated with";
 
 #[derive(clap::Args)]
