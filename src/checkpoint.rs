@@ -26,7 +26,8 @@ pub struct Info {
     pub classes: Vec<String>,
     /// What was done to the pixels before the first layer: [`NORMALISATION`].
     pub normalisation: String,
-    /// The data set it was trained on: `mnist`, `synthetic` or `custom`.
+    /// The data set it was trained on: `mnist`, `fashion-mnist`, `kmnist`, `synthetic`, `pictures` of a folder, or
+    /// `custom`.
     pub dataset: String,
     /// Epochs trained.
     pub epoch: u32,
@@ -72,6 +73,12 @@ impl Checkpoint {
     /// The classes' names, a digit's where the file has none.
     pub fn classes(&self) -> Vec<String> {
         self.info.as_ref().map_or_else(data::digits, |info| info.classes.clone())
+    }
+
+    /// Whether it takes pictures as they are, and not digits that were found in them: it has learned pictures of a
+    /// folder, or clothes, which are no strokes.
+    pub fn takes_whole(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| ["pictures", "fashion-mnist"].contains(&info.dataset.as_str()))
     }
 
     /// # Errors

@@ -90,7 +90,11 @@ pub async fn doubts(
     Ok(both.map(|(row, second)| unsure(row, classes).or_else(|| unlikely(row, second, classes))).collect())
 }
 
-/// The doubt that a network's own logits raise.
+/// The doubt that a network's own logits raise, (N, classes), whatever its samples are.
+pub fn own_doubts(logits: &[f32], classes: &[String]) -> Vec<Option<Doubt>> {
+    logits.chunks_exact(classes.len().max(1)).map(|row| unsure(row, classes)).collect()
+}
+
 fn unsure(logits: &[f32], classes: &[String]) -> Option<Doubt> {
     let verdict = verdict(logits);
     let (other, _) = verdict.runner_up.filter(|_| verdict.confidence < CONFIDENT)?;

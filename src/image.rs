@@ -15,9 +15,13 @@ mod strokes;
 pub use decode::{MOST_PIXELS, Picture};
 
 use crate::foreign::Foreign;
-use ::image::imageops::{FilterType, resize};
-use ::image::{DynamicImage, Rgb, RgbImage};
+use ::image::imageops::{FilterType, replace, resize};
+use ::image::{Rgb, RgbImage};
 use find::Glyph;
+
+/// Extensions of the names of files that are read, and of pictures of other kinds.
+pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "jpe", "jfif"];
+pub const OTHER_EXTENSIONS: [&str; 10] = ["heic", "heif", "avif", "webp", "gif", "bmp", "tif", "tiff", "svg", "pdf"];
 
 /// Rows and columns of a digit, and its pixels.
 const ROWS: usize = 28;
@@ -111,15 +115,45 @@ pub fn is_picture(beginning: &[u8]) -> bool {
     ::image::guess_format(beginning).is_ok() || decode::is_heic(beginning)
 }
 
-/// What a network for samples of shape `shape`, (C, H, W), takes of a whole picture: C * H * W bytes, the picture
-/// scaled to H x W, in grey if C is 1.
+/// What a network for samples of shape `shape`, (C, H, W), takes of a whole picture, and learns of one: C * H * W bytes,
+/// in grey if C is 1. The picture is scaled to fit H x W, its sides in their proportion, and lies in the middle of the
+/// colour that most of its edge has. Where it is transparent it lies on white; on black if nothing could be seen of it.
 pub fn whole(picture: &Picture, [channels, height, width]: [usize; 3]) -> Vec<u8> {
-    let scaled = resize(&picture.on_ground(255), width as u32, height as u32, FilterType::Triangle);
-    let scaled = DynamicImage::from(scaled);
+    let page = match picture.on_ground(255) {
+        blank if !picture.is_opaque() && blank.pixels().all(|pixel| pixel == blank.get_pixel(0, 0)) => picture.on_ground(0),
+        page => page,
+    };
+    let (height, width) = (height as u32, width as u32);
+    let [across, down] = [(width, page.width()), (height, page.height())].map(|(to, from)| f64::from(to) / f64::from(from));
+    let scaled = |side: u32, most: u32| ((f64::from(side) * across.min(down)).round() as u32).clamp(1, most);
+    let (columns, rows) = (scaled(page.width(), width), scaled(page.height(), height));
+    let ground = edge(&page);
+    let inner = if page.dimensions() == (columns, rows) { page } else { resize(&page, columns, rows, FilterType::Triangle) };
+    let mut framed = RgbImage::from_pixel(width, height, ground);
+    replace(&mut framed, &inner, ((width - columns) / 2).into(), ((height - rows) / 2).into());
     match channels {
-        1 => scaled.to_luma8().into_raw(),
-        _ => (0..channels).flat_map(|c| scaled.as_bytes().iter().skip(c).step_by(3).copied()).collect(),
+        1 => framed.pixels().map(|pixel| grey(pixel.0)).collect(),
+        _ => (0..channels).flat_map(|c| framed.as_raw().iter().skip(c).step_by(3).copied()).collect(),
     }
+}
+
+/// How light a colour is.
+pub fn grey(colour: [u8; 3]) -> u8 {
+    let [red, green, blue] = colour.map(u32::from);
+    ((2126 * red + 7152 * green + 722 * blue) / 10_000) as u8
+}
+
+/// The middle value of each channel along the edge.
+fn edge(picture: &RgbImage) -> Rgb<u8> {
+    let (width, height) = picture.dimensions();
+    let rows = (0..width).flat_map(|x| [(x, 0), (x, height - 1)]);
+    let columns = (0..height).flat_map(|y| [(0, y), (width - 1, y)]);
+    let places: Vec<(u32, u32)> = rows.chain(columns).collect();
+    Rgb([0, 1, 2].map(|c| {
+        let mut values: Vec<u8> = places.iter().map(|&(x, y)| picture.get_pixel(x, y).0[c]).collect();
+        let middle = values.len() / 2;
+        *values.select_nth_unstable(middle).1
+    }))
 }
 
 /// Values of a picture, one per pixel, row by row.

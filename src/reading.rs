@@ -10,7 +10,7 @@ use crate::image::{self, Digit, Fault, Picture};
 
 /// What a network takes of a picture.
 pub enum Content {
-    /// For networks that take digits of 28x28 pixels.
+    /// For networks that take strokes on 28x28 pixels, digits or letters.
     Digits(Vec<Digit>),
     /// For all others: the whole picture, (C, H, W).
     Whole(Vec<u8>),
@@ -33,14 +33,15 @@ pub struct Reading {
 pub type Answer<'a> = (&'a [f32], Option<Doubt>);
 
 impl Content {
-    /// What a network for samples of shape `shape`, (C, H, W), takes of `picture`.
+    /// What a network for samples of shape `shape`, (C, H, W), takes of `picture`: all of it if it takes them `whole`
+    /// ([`crate::checkpoint::Checkpoint::takes_whole`]) or no digits of MNIST's shape.
     ///
     /// # Errors
     ///
     /// A picture in which nothing stands out, where the network takes digits.
-    pub fn of(picture: &Picture, shape: [usize; 3]) -> Result<Self, Fault> {
+    pub fn of(picture: &Picture, shape: [usize; 3], whole: bool) -> Result<Self, Fault> {
         Ok(match shape {
-            [1, 28, 28] => Self::Digits(image::digits(picture)?),
+            [1, 28, 28] if !whole => Self::Digits(image::digits(picture)?),
             _ => Self::Whole(image::whole(picture, shape)),
         })
     }

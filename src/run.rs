@@ -252,7 +252,7 @@ impl Training {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Data {
-    /// `mnist`, `synthetic` or `custom`.
+    /// [`crate::sources::Found::name`]
     pub name: String,
     /// Where it was read from; none where the program drew it.
     pub folder: Option<PathBuf>,

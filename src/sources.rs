@@ -2,12 +2,17 @@
 //! digits that the program draws itself.
 
 mod download;
+mod emnist;
 mod folder;
+pub mod pictures;
+pub mod published;
 
 use crate::data::idx::Fault;
 use crate::data::{self, Dataset, synthetic};
+use crate::image;
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use folder::Files;
+use published::{MNIST, Published};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +25,7 @@ const SYNTHETIC_SEED: u64 = 0x6d6e_6973_7400_0001;
 #[derive(Clone, Debug)]
 pub struct Found {
     pub dataset: Dataset,
-    /// `mnist` if the content of all four files is the published one, `synthetic`, or else `custom`.
+    /// A [`Published`] one's if all four files are that one's, `synthetic`, [`pictures::NAME`], or else `custom`.
     pub name: String,
     pub origin: Origin,
 }
@@ -34,8 +39,8 @@ pub enum Origin {
     Downloaded(PathBuf),
     /// Drawn by the program: accuracy on it says nothing about MNIST.
     Synthetic {
-        /// One line: what was looked for, and why it was not had.
-        reason: String,
+        /// One line: what was looked for, and why it was not had. None if nothing else was asked for.
+        reason: Option<String>,
     },
 }
 
@@ -47,21 +52,47 @@ pub struct Named {
     pub path: PathBuf,
 }
 
+/// Which data set is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Wanted {
+    /// What the folder holds; without one MNIST, and where that cannot be had synthetic digits.
+    #[default]
+    Any,
+    /// This one, and no other in its place.
+    Only(&'static Published),
+    /// Digits that the program draws.
+    Synthetic,
+}
+
 /// Where to look for a data set, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
+    pub wanted: Wanted,
     pub folder: Option<Named>,
     /// Where downloads are kept; without one nothing is downloaded.
     pub cache_dir: Option<PathBuf>,
-    /// URLs of folders that hold MNIST's four `.gz` files, tried in this order.
+    /// URLs of folders that hold the four `.gz` files, tried in this order.
     pub mirrors: Vec<String>,
+    /// What a folder of pictures is made to.
+    pub pictures: pictures::Settings,
 }
 
 impl Sources {
-    /// `folder`, the user's cache folder, and the known mirrors.
+    /// `folder`, the user's cache folder, and the known mirrors of MNIST.
     pub fn of_user(folder: Option<Named>) -> Self {
         let cache_dir = choose_native_strategy().ok().map(|user| user.cache_dir().join("mnist-wgpu"));
-        Self { folder, cache_dir, mirrors: download::MIRRORS.map(String::from).to_vec() }
+        let sources = Self { folder, cache_dir, ..Self::default() };
+        sources.wanting(Wanted::Any)
+    }
+
+    /// The same for another data set, and its mirrors.
+    pub fn wanting(self, wanted: Wanted) -> Self {
+        let mirrors = match wanted {
+            Wanted::Any => MNIST.mirrors,
+            Wanted::Only(published) => published.mirrors,
+            Wanted::Synthetic => &[],
+        };
+        Self { wanted, mirrors: mirrors.iter().map(|&url| url.into()).collect(), ..self }
     }
 }
 
@@ -91,8 +122,8 @@ pub enum SourceError {
     Folder { by: String, path: PathBuf, found: String },
 
     #[error(
-        "{by}: expected {missing} in {} (each plain or with .gz), found {found}; add what is missing, name another folder, or \
-         leave it out to have MNIST downloaded", path.display()
+        "{by}: expected {missing} in {} (each plain or with .gz), or folders of pictures, one for each class, found {found}; add \
+         what is missing, name another folder, or leave it out to have MNIST downloaded", path.display()
     )]
     Missing { by: String, path: PathBuf, missing: String, found: String },
 
@@ -123,6 +154,18 @@ pub enum SourceError {
     #[error("{}, line {line}: {problem}; give each class one name, in a line of its own", path.display())]
     Classes { path: PathBuf, line: usize, problem: String },
 
+    #[error("{by}: expected {expected} in {}, found other images ({found}); name its folder, or none", path.display())]
+    Other { by: String, path: PathBuf, expected: &'static str, found: String },
+
+    #[error("{name}: {reason}; name a folder with its four IDX files by `--data-dir`")]
+    Unavailable { name: &'static str, reason: String },
+
+    #[error("{}: {fault}, or remove it", path.display())]
+    Picture { path: PathBuf, fault: image::Fault },
+
+    #[error("{}: {problem}", path.display())]
+    Pictures { path: PathBuf, problem: String },
+
     #[error("{}: {source}; images, labels and classes.txt of a data set must fit each other", path.display())]
     Dataset { path: PathBuf, source: data::DataError },
 }
@@ -139,27 +182,55 @@ impl SourceError {
 
 /// Loads the data set from the first source that has it.
 ///
-/// `on_event` is called with messages for the user and with the progress of downloads. The last resort, synthetic
-/// digits, always works; the caller must say loudly that a [`Origin::Synthetic`] data set is not MNIST.
+/// `on_event` is called with messages for the user and with the progress of downloads. Unless one data set alone is
+/// wanted, the last resort, synthetic digits, always works; the caller must say loudly that a [`Origin::Synthetic`] data
+/// set is not MNIST.
 ///
 /// # Errors
 ///
 /// A folder that the user named is taken or refused, never skipped: a missing, malformed or unreadable file there is an
-/// error. A failed download is not.
+/// error. A failed download is one if that data set alone is wanted.
 pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Found, SourceError> {
-    if let Some(named) = &sources.folder {
-        let (path, files) = Files::locate(named)?;
-        return files.load(Origin::Directory(path));
+    if let Wanted::Synthetic = sources.wanted {
+        return Ok(draw(None));
     }
+    if let Some(named) = &sources.folder {
+        let found = in_folder(named, &sources.pictures, on_event)?;
+        return match sources.wanted {
+            Wanted::Only(Published { name, .. }) if found.name != *name => {
+                let (by, path) = (named.by.clone(), named.path.clone());
+                Err(SourceError::Other { by, path, expected: name, found: found.name })
+            }
+            _ => Ok(found),
+        };
+    }
+    let published = if let Wanted::Only(published) = sources.wanted { published } else { &MNIST };
     let reason = match &sources.cache_dir {
         None => "no data folder was named, and there is no cache folder to download to".to_owned(),
-        Some(cache) => match download::fill(cache, &sources.mirrors, on_event) {
-            Ok(files) => return files.load(Origin::Downloaded(cache.clone())),
-            Err(failure) => format!("{} holds no complete MNIST, and {failure}", cache.display()),
-        },
+        Some(cache) => {
+            let cache = if published.folder.is_empty() { cache.clone() } else { cache.join(published.folder) };
+            match download::fill(&cache, published, &sources.mirrors, on_event) {
+                Ok(files) => return files.load(Origin::Downloaded(cache)),
+                Err(failure) => format!("{} holds no complete {}, and {failure}", cache.display(), published.title),
+            }
+        }
     };
+    if let Wanted::Only(Published { title, .. }) = sources.wanted {
+        return Err(SourceError::Unavailable { name: title, reason });
+    }
     on_event(Event::Message("Drawing synthetic digits instead of MNIST."));
-    Ok(draw(reason))
+    Ok(draw(Some(reason)))
+}
+
+/// The data set in a folder that the user named: IDX files, or pictures.
+fn in_folder(named: &Named, settings: &pictures::Settings, on_event: &mut dyn FnMut(Event)) -> Result<Found, SourceError> {
+    if let Some((path, files)) = Files::locate(named)? {
+        return files.load(Origin::Directory(path));
+    }
+    match pictures::locate(&named.path) {
+        Some(folder) => pictures::load(&folder, Origin::Directory(named.path.clone()), settings, on_event),
+        None => Err(Files::missing(&named.by, &named.path)),
+    }
 }
 
 /// Whether `path`, under which a data set was found once, still names something.
@@ -167,8 +238,8 @@ pub fn is_there(path: &Path) -> bool {
     path.is_dir() || folder::prefixed(path).is_some()
 }
 
-/// The synthetic data set; `reason` is why it is not MNIST.
-pub fn draw(reason: String) -> Found {
+/// The synthetic data set; `reason` is why it is not what was asked for, if it is not.
+pub fn draw(reason: Option<String>) -> Found {
     let dataset = synthetic(DRAWN.0, DRAWN.1, SYNTHETIC_SEED);
     Found { dataset, name: "synthetic".to_owned(), origin: Origin::Synthetic { reason } }
 }

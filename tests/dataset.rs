@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, write::GzEncoder};
 use mnist_wgpu::data::idx::{Array, Fault};
 use mnist_wgpu::data::{DataError, Dataset, Images, digits, synthetic};
-use mnist_wgpu::sources::{Event, Found, Named, Origin, SourceError, Sources, load};
+use mnist_wgpu::sources::published::{FASHION_MNIST, KMNIST, MNIST, Published, Sum};
+use mnist_wgpu::sources::{Event, Found, Named, Origin, SourceError, Sources, Wanted, load};
+use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};
 
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
@@ -97,7 +99,7 @@ fn file_refused(name: &str, bytes: &[u8], parts: &[&str]) {
 
 fn reason(found: &Found) -> &str {
     match &found.origin {
-        Origin::Synthetic { reason } => reason,
+        Origin::Synthetic { reason: Some(reason) } => reason,
         other => panic!("expected synthetic digits, found {other:?}"),
     }
 }
@@ -592,4 +594,142 @@ fn download_fills_the_cache_once_and_replaces_a_bad_file() {
     assert!(again.dataset == first.dataset);
     let named = load_telling(&named(&folder)).0.unwrap();
     assert!(named.name == "mnist" && named.dataset == first.dataset);
+}
+
+/// A folder of EMNIST's split `split`: 2 x 3 pixels as published, which is 3 x 2 upright, and these labels in both sets.
+fn emnist_folder(split: &str, labels: &[u8]) -> TempDir {
+    let folder = tempdir().unwrap();
+    let count = labels.len() as u32;
+    for name in FILES {
+        let sizes = if name.contains("images") { &[count, 2, 3][..] } else { &[count] };
+        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+        bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+        match name.contains("images") {
+            true => bytes.extend((0..count).flat_map(|image| (1..=6).map(move |pixel| 10 * image as u8 + pixel))),
+            false => bytes.extend(labels),
+        }
+        let name = format!("emnist-{split}-{}", name.replace("t10k", "test"));
+        fs::write(folder.path().join(format!("{name}.gz")), gzip(&bytes)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn emnists_images_stand_upright_and_its_letters_begin_with_a() {
+    let data = dataset_in(&emnist_folder("letters", &[1, 26, 3]));
+    assert_eq!((data.shape, &data.test.pixels[..12]), ([1, 3, 2], &[1, 4, 2, 5, 3, 6, 11, 14, 12, 15, 13, 16][..]));
+    assert_eq!((&data.train.labels[..], data.classes.len()), (&[0, 25, 2][..], 26));
+    assert_eq!([0, 25, 2].map(|class| &data.classes[class][..]), ["A", "Z", "C"]);
+    // A few of them are numbered as all are, and so are those of somebody who began at 0.
+    assert_eq!(dataset_in(&emnist_folder("letters", &[4, 5])).train.labels, [3, 4]);
+    assert_eq!(dataset_in(&emnist_folder("letters", &[0, 5])).train.labels, [0, 5]);
+    for (split, classes, last) in [("byclass", 62, "z"), ("balanced", 47, "t"), ("bymerge", 47, "t"), ("digits", 10, "9")] {
+        let data = dataset_in(&emnist_folder(split, &[1, 2]));
+        assert_eq!(
+            (data.classes.len(), &data.classes[classes - 1][..], &data.train.labels[..]),
+            (classes, last, &[1, 2][..])
+        );
+    }
+    assert_eq!(dataset_in(&emnist_folder("balanced", &[36, 46])).classes[36..38], ["a", "b"]);
+}
+
+#[test]
+fn emnists_own_file_names_its_classes() {
+    let folder = emnist_folder("letters", &[1, 2]);
+    let mapping = folder.path().join("emnist-letters-mapping.txt");
+    fs::write(&mapping, "1 66 98\n2 67 99\n").unwrap();
+    assert_eq!(dataset_in(&folder).classes, ["B", "C"]);
+    for (text, found) in
+        [("1 66\n3 67\n", "line 2"), ("1 66\n\nx 67\n", "line 3"), ("1 66\n2\n", "found `2`"), ("1 7", "`1 7`")]
+    {
+        fs::write(&mapping, text).unwrap();
+        refused(folder.path(), &mapping, &[found, "the next label and the code"]);
+    }
+    fs::write(folder.path().join("classes.txt"), "be\nce").unwrap();
+    assert_eq!(dataset_in(&folder).classes, ["be", "ce"], "the user's own file comes first");
+}
+
+#[test]
+fn labels_that_begin_at_1_leave_no_class_without_images() {
+    let folder = idx_folder(&[7, 2, 2], &[3]);
+    for name in [TRAIN_LABELS, TEST_LABELS] {
+        fs::write(folder.path().join(name), [header(TEST_LABELS, 7, 0), vec![1, 2, 3, 3, 2, 1, 1]].concat()).unwrap();
+    }
+    let data = dataset_in(&folder);
+    assert_eq!((&data.test.labels[..3], &data.classes[..]), (&[0, 1, 2][..], &["1", "2", "3"].map(String::from)[..]));
+    let write = |text: &str| fs::write(folder.path().join("classes.txt"), text).unwrap();
+    write("ant\nbee\ncat");
+    assert_eq!(dataset_in(&folder).test.labels[..3], [0, 1, 2]);
+    write("none\nant\nbee\ncat");
+    assert_eq!(dataset_in(&folder).test.labels[..3], [1, 2, 3]);
+}
+
+/// A data set of 7 and 3 images, as if somebody had published it, and its files.
+fn published(packed: bool) -> (&'static Published, impl Fn(&str) -> Option<Vec<u8>> + Send + Clone + 'static) {
+    let files = [(TRAIN_LABELS, 7), (TEST_LABELS, 3), (TEST_IMAGES, 3), (TRAIN_IMAGES, 7)].map(|(name, count)| {
+        let item = if name.contains("images") { PIXELS } else { 1 };
+        let file = [header(name, count, 28), (0..count as usize * item).map(|i| (i % 2) as u8).collect()].concat();
+        (format!("{name}.gz"), gzip(&file), file)
+    });
+    let sum = |bytes: &[u8]| -> &'static str {
+        let sum = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        Box::leak(sum.into_boxed_str())
+    };
+    let sums = files.each_ref().map(|(_, gz, file)| match packed {
+        true => Sum::Packed(sum(gz)),
+        false => Sum::Content(sum(file)),
+    });
+    let (name, title) = ("small", "Small");
+    let published = Published { name, title, folder: "small", mirrors: &[], classes: &["left", "right"], sums };
+    let answer = move |asked: &str| files.iter().find(|(name, ..)| name == asked).map(|(_, gz, _)| gz.clone());
+    (Box::leak(Box::new(published)), answer)
+}
+
+#[test]
+fn a_published_set_is_downloaded_into_its_own_folder_and_known_by_either_sum() {
+    for packed in [true, false] {
+        let (published, answer) = published(packed);
+        let cache = tempdir().unwrap();
+        // The first mirror's labels are forged.
+        let forged = serve(|file| file.contains("labels").then(|| gzip(&[header(TEST_LABELS, 3, 0), vec![1; 3]].concat())));
+        let mirrors = vec![forged.clone(), serve(answer)];
+        let wanted = Wanted::Only(published);
+        let sources = Sources { wanted, mirrors, cache_dir: Some(cache.path().into()), ..Sources::default() };
+        let (found, messages) = load_telling(&sources);
+        let found = found.unwrap();
+        assert_eq!((&found.name[..], &found.dataset.classes[..]), ("small", &["left", "right"].map(String::from)[..]));
+        assert_eq!((found.dataset.train.len(), found.dataset.test.len()), (7, 3));
+        assert_eq!(found.origin, Origin::Downloaded(cache.path().join("small")));
+        assert!(messages.iter().any(|text| text.contains(&forged) && text.contains("SHA-256")), "{messages:?}");
+        // Again, of the cache alone; and never of a file that was changed there.
+        let offline = Sources { mirrors: vec![], ..sources };
+        assert!(load_telling(&offline).0.unwrap().dataset == found.dataset);
+        fs::write(cache.path().join("small").join(format!("{TEST_LABELS}.gz")), gzip(&header(TEST_LABELS, 0, 0))).unwrap();
+        let (error, messages) = load_telling(&offline);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("Small") && error.contains("no mirror") && error.contains("--data-dir"), "{error}");
+        assert!(messages.iter().any(|text| text.contains("downloading it again")), "{messages:?}");
+    }
+}
+
+#[test]
+fn no_synthetic_digits_come_in_the_place_of_a_set_that_was_named() {
+    for published in [&MNIST, &FASHION_MNIST, &KMNIST] {
+        let cache = tempdir().unwrap();
+        let cache_dir = Some(cache.path().to_path_buf());
+        let mirrors = vec![DEAD_MIRROR.into()];
+        let sources = Sources { wanted: Wanted::Only(published), cache_dir, mirrors, ..Sources::default() };
+        let error = load_telling(&sources).0.unwrap_err().to_string();
+        let folder = cache.path().join(published.folder).display().to_string().trim_end_matches('/').to_owned();
+        for part in [published.title, &folder, "1 mirrors", "--data-dir"] {
+            assert!(error.contains(part), "{part:?} is not in {error:?}");
+        }
+        // Nor other images.
+        let other = idx_folder(&[7, 28, 28], &[2]);
+        let error = load_telling(&Sources { wanted: sources.wanted, ..named(other.path()) }).0.unwrap_err().to_string();
+        assert!(error.contains(published.name) && error.contains("other images (custom)"), "{error}");
+        assert!(published.mirrors.len() > 1 && Sources::of_user(None).wanting(sources.wanted).mirrors == published.mirrors);
+    }
+    let drawn = load_telling(&Sources { wanted: Wanted::Synthetic, ..named(Path::new("/nowhere")) }).0.unwrap();
+    assert_eq!((&drawn.name[..], drawn.origin), ("synthetic", Origin::Synthetic { reason: None }));
 }

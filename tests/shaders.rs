@@ -217,7 +217,7 @@ macro_rules! layout {
 /// The structs that host and shaders share, as the host lays them out.
 fn shared() -> [Layout; 2] {
     [
-        layout!("Batch", Batch, first, count, index, step, learning_rate),
+        layout!("Batch", Batch, first, count, index, step, learning_rate, correction1, correction2),
         layout!("Metrics", BatchMetrics, loss_sum, correct, count, non_finite),
     ]
 }
@@ -252,6 +252,9 @@ fn host_and_shaders_lay_out_shared_structs_alike() {
         ("gather", "Batch"),
         ("dropout", "Batch"),
         ("sgd", "Batch"),
+        ("adamw", "Batch"),
+        ("average", "Batch"),
+        ("augment", "Batch"),
         ("cross_entropy", "Batch"),
         ("cross_entropy", "Metrics"),
     ] {

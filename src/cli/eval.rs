@@ -1,6 +1,6 @@
 //! `eval`: how well a saved network judges a set of images, class by class.
 
-use super::dataset::{load, warn_if_synthetic};
+use super::dataset::{DataArguments, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
 use super::network::{self, PixelArguments};
 use super::output::note;
@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   mnist-wgpu eval runs/latest                   the newest run's best network
   mnist-wgpu eval builtin                       the network that comes with the program
+  mnist-wgpu eval runs/latest --data-dir new    on the pictures or IDX files in a folder
   mnist-wgpu eval net.safetensors --split val   a file, on the images it was validated with";
 
 #[derive(clap::Args)]
@@ -30,9 +31,8 @@ pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
-    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArguments,
 
     #[command(flatten)]
     pixels: PixelArguments,
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = network::load(Some(&arguments.network), &arguments.pixels)?;
     interrupt::end_saying("interrupted");
     let context = device::open(&arguments.device)?;
-    let found = load(arguments.data_dir.clone())?;
+    let found = arguments.data.load_for(&network.checkpoint, &arguments.network)?;
     let data = &found.dataset;
     interrupt::catch_interrupts();
     note(network.line());

@@ -9,7 +9,7 @@ use super::network::{self, Network, PixelArguments};
 use super::picture::Palette;
 use super::{Failure, print, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
-use mnist_wgpu::doubt::doubts;
+use mnist_wgpu::doubt::{doubts, own_doubts};
 use mnist_wgpu::engine::Set;
 use mnist_wgpu::reading::{Content, Reading};
 use pictures::{Seen, Trouble};
@@ -90,11 +90,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     tell(format_args!("{}{note}", network.line()));
 
     let classes = network.checkpoint.classes();
-    let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape())).collect();
+    let whole = network.checkpoint.takes_whole();
+    let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape(), whole)).collect();
     let samples: Vec<u8> = seen.iter().flat_map(|seen| &seen.content).flat_map(Content::samples).collect();
     let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples.clone(), &arguments.device)? };
-    let doubts = pollster::block_on(doubts(&samples, network.shape(), &logits, &classes))
-        .map_err(|error| Failure::saying(error.to_string()))?;
+    let doubts = match whole {
+        true => own_doubts(&logits, &classes),
+        false => pollster::block_on(doubts(&samples, network.shape(), &logits, &classes))
+            .map_err(|error| Failure::saying(error.to_string()))?,
+    };
     let mut answers = logits.chunks_exact(classes.len()).zip(doubts);
     let found = seen
         .into_iter()

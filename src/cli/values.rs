@@ -1,8 +1,10 @@
 //! Values of options: what they may be, and what is said of others.
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use mnist_wgpu::data::Dataset;
 use mnist_wgpu::run::{Optimizer, Training};
 use mnist_wgpu::schedule::Kind;
+use mnist_wgpu::sources::pictures;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +70,16 @@ pub fn optimizer(text: &str) -> Result<Optimizer, String> {
 
 pub fn fraction(text: &str) -> Result<f64, String> {
     number(text, |x| x > 0.0 && x < 1.0, "between 0 and 1")
+}
+
+/// `32`, or `24x32`, rows first.
+pub fn size(text: &str) -> Result<[usize; 2], String> {
+    let (rows, columns) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    let side = |text| whole(text, pictures::SMALLEST.into()..=Dataset::LARGEST_SIDE as u64);
+    match (side(rows), side(columns)) {
+        (Ok(rows), Ok(columns)) => Ok([rows, columns]),
+        _ => Err("expected one side or rows x columns, from 10 to 256 each, such as 32 or 24x32".into()),
+    }
 }
 
 pub fn finite(text: &str) -> Result<f64, String> {

@@ -8,7 +8,7 @@ mod pen;
 mod split;
 mod synthetic;
 
-pub use split::{Split, epoch_order, split};
+pub use split::{Split, epoch_order, hold_out, split};
 pub use synthetic::synthetic;
 
 use sha2::{Digest, Sha256};
@@ -130,6 +130,6 @@ pub fn digits() -> Vec<String> {
     (0..10).map(|digit| digit.to_string()).collect()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

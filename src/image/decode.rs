@@ -52,6 +52,33 @@ impl Picture {
         }
     }
 
+    /// Columns and rows of the picture in the PNG or JPEG file `bytes`, the right way up, by what the file says of itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Picture::decode`], but for what comes to light only in the pixels.
+    pub fn size_of(bytes: &[u8]) -> Result<[u32; 2], Fault> {
+        let (width, height, orientation) = match guess_format(bytes) {
+            Ok(ImageFormat::Png) => {
+                let reader = png_decoder(bytes).read_info().map_err(damaged_png)?;
+                let info = reader.info();
+                (info.width, info.height, info.exif_metadata.as_deref().and_then(Orientation::from_exif_chunk))
+            }
+            Ok(ImageFormat::Jpeg) => {
+                let mut decoder = jpeg_decoder::Decoder::new(bytes);
+                decoder.read_info().map_err(damaged_jpeg)?;
+                let info = decoder.info().ok_or_else(no_size)?;
+                (info.width.into(), info.height.into(), decoder.exif_data().and_then(Orientation::from_exif_chunk))
+            }
+            _ => return Self::decode(bytes).map(|picture| picture.size),
+        };
+        let turned = matches!(
+            orientation,
+            Some(Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH)
+        );
+        Ok(if turned { [height, width] } else { [width, height] })
+    }
+
     /// The picture laid on a grey of value `ground`.
     pub fn on_ground(&self, ground: u8) -> RgbImage {
         RgbImage::from_fn(self.pixels.width(), self.pixels.height(), |x, y| {
@@ -155,11 +182,27 @@ impl Shrinker {
     }
 }
 
-fn decode_png(bytes: &[u8]) -> Result<Picture, Fault> {
-    let damaged = |error: png::DecodingError| Fault::Damaged { format: "PNG", found: error.to_string() };
+fn png_decoder(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 64 << 20 });
     decoder.set_transformations(Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(damaged)?;
+    decoder
+}
+
+fn damaged_png(error: png::DecodingError) -> Fault {
+    Fault::Damaged { format: "PNG", found: error.to_string() }
+}
+
+fn damaged_jpeg(error: jpeg_decoder::Error) -> Fault {
+    Fault::Damaged { format: "JPEG", found: error.to_string() }
+}
+
+fn no_size() -> Fault {
+    Fault::Damaged { format: "JPEG", found: "it does not say how large it is".into() }
+}
+
+fn decode_png(bytes: &[u8]) -> Result<Picture, Fault> {
+    let damaged = damaged_png;
+    let mut reader = png_decoder(bytes).read_info().map_err(damaged)?;
     let info = reader.info();
     let (width, height, interlaced) = (info.width, info.height, info.interlaced);
     // A picture is not worse for a broken note of how the camera was held.
@@ -197,11 +240,10 @@ fn decode_png(bytes: &[u8]) -> Result<Picture, Fault> {
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<Picture, Fault> {
-    let damaged = |error: jpeg_decoder::Error| Fault::Damaged { format: "JPEG", found: error.to_string() };
+    let damaged = damaged_jpeg;
     let mut decoder = jpeg_decoder::Decoder::new(bytes);
     decoder.read_info().map_err(damaged)?;
-    let incomplete = || Fault::Damaged { format: "JPEG", found: "it does not say how large it is".into() };
-    let whole = decoder.info().ok_or_else(incomplete)?;
+    let whole = decoder.info().ok_or_else(no_size)?;
     let (width, height) = (u32::from(whole.width), u32::from(whole.height));
     let full = Shrinker::new(width, height)?;
     // Two bytes for each coefficient, as many as the pixels have values.

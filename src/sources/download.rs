@@ -1,20 +1,14 @@
-//! MNIST from the cache folder, downloading what it lacks.
+//! A published data set from the cache folder, downloading what it lacks.
 
 use super::Event;
-use super::folder::{Files, KINDS, Kind, read};
+use super::folder::{Content, Files, KINDS, Kind, read};
+use super::published::{Published, Sum};
 use crate::data::idx::{Array, Fault};
 use crate::files;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Folders on the web that hold the four `.gz` files. What they serve is believed only after its SHA-256 is checked.
-pub const MIRRORS: [&str; 3] = [
-    "https://ossci-datasets.s3.amazonaws.com/mnist",
-    "https://storage.googleapis.com/cvdf-datasets/mnist",
-    "https://raw.githubusercontent.com/fgnt/mnist/master",
-];
 
 /// Short, because a machine without a network must get to its synthetic digits soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -32,9 +26,14 @@ enum FetchError {
     Content(#[from] Fault),
 }
 
-/// The four published files: from `cache`, or from the first of `mirrors` that has them, keeping the download in
-/// `cache`. The error is a part of a sentence, for the reason why there is no MNIST.
-pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -> Result<Files, String> {
+/// The four files of `published`: from `cache`, or from the first of `mirrors` that has them, keeping the download in
+/// `cache`. The error is a part of a sentence, for the reason why there is no such data set.
+pub fn fill(
+    cache: &Path,
+    published: &'static Published,
+    mirrors: &[String],
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Files, String> {
     let mut mirrors: Vec<&str> = mirrors.iter().map(|url| url.trim_end_matches('/')).collect();
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_resolve(Some(CONNECT_TIMEOUT))
@@ -46,8 +45,8 @@ pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -
         .build()
         .into();
     let mut found = [const { (PathBuf::new(), None) }; 4];
-    for (kind, found) in KINDS.iter().zip(&mut found) {
-        if let Some((path, array)) = cached(kind, cache, on_event) {
+    for ((kind, sum), found) in KINDS.iter().zip(published.sums).zip(&mut found) {
+        if let Some((path, array)) = cached(kind, sum, cache, on_event) {
             *found = (path, Some(array));
             continue;
         }
@@ -55,7 +54,7 @@ pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -
         let mut first_failure = None;
         for _ in 0..mirrors.len() {
             let url = format!("{}/{}.gz", mirrors[0], kind.published);
-            match fetch(&agent, &url, kind, cache, on_event) {
+            match fetch(&agent, &url, (kind, sum), cache, on_event) {
                 Ok((path, array)) => {
                     *found = (path, Some(array));
                     break;
@@ -77,15 +76,15 @@ pub fn fill(cache: &Path, mirrors: &[String], on_event: &mut dyn FnMut(Event)) -
             });
         }
     }
-    Ok(Files { folder: cache.into(), files: found })
+    Ok(Files { folder: cache.into(), prefix: String::new(), files: found, published: Some(published) })
 }
 
 /// A file from the cache. Says so if there is one that cannot be used.
-fn cached(kind: &Kind, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
+fn cached(kind: &Kind, sum: Sum, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
     let mut faults = Vec::new();
     for path in kind.candidates(cache, "") {
-        let checked = read(&path, kind.len).map_err(|error| error.to_string());
-        match checked.and_then(|array| check(kind, array).map_err(|fault| format!("{}: {fault}", path.display()))) {
+        let read = read(&path, kind.len).map_err(|error| error.to_string());
+        match read.and_then(|content| checked(sum, content).map_err(|fault| format!("{}: {fault}", path.display()))) {
             Ok(array) => return Some((path, array)),
             Err(fault) => faults.push(fault),
         }
@@ -97,18 +96,15 @@ fn cached(kind: &Kind, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<
 }
 
 /// The array, if it is the published one.
-fn check(kind: &Kind, array: Array) -> Result<Array, Fault> {
-    match array.sha256() {
-        found if found == kind.sha256 => Ok(array),
-        found => Err(Fault::Checksum { expected: kind.sha256, found }),
-    }
+fn checked(sum: Sum, content: Content) -> Result<Array, Fault> {
+    sum.check(&content).map(|()| content.array)
 }
 
 /// Downloads one file, checks it, and only then writes it to the cache.
 fn fetch(
     agent: &ureq::Agent,
     url: &str,
-    kind: &Kind,
+    (kind, sum): (&Kind, Sum),
     cache: &Path,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(PathBuf, Array), FetchError> {
@@ -125,7 +121,7 @@ fn fetch(
             read => bytes.extend_from_slice(&chunk[..read]),
         }
     }
-    let array = check(kind, Array::read_at_most(kind.len, &bytes[..])?)?;
+    let array = checked(sum, Content::read(&bytes[..], kind.len)?)?;
     let path = cache.join(name);
     files::replace(&path, &bytes)?;
     Ok((path, array))

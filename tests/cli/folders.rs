@@ -82,7 +82,7 @@ fn kaggles_and_torchvisions_folders_are_found_from_any_of_their_levels() {
 #[test]
 fn emnists_and_qmnists_names_are_known_and_of_several_sets_one_is_named() {
     let at = tempdir().unwrap();
-    for prefix in ["emnist-letters-", "qmnist-"] {
+    for prefix in ["emnist-digits-", "qmnist-"] {
         let folder = at.path().join(prefix);
         write_idx(&folder, prefix, &digits());
         for name in NAMES.iter().filter(|name| name.starts_with("t10k")) {
@@ -92,9 +92,9 @@ fn emnists_and_qmnists_names_are_known_and_of_several_sets_one_is_named() {
         eval(at.path(), prefix).expect(0, &[COUNTS, "custom", prefix.trim_end_matches('-')]);
     }
     let several = at.path().join("several");
-    write_idx(&several, "emnist-balanced-", &digits());
+    write_idx(&several, "emnist-digits-", &digits());
     write_idx(&several, "emnist-mnist-", &synthetic(30, 40, 7));
-    let told = "several/emnist-balanced, several/emnist-mnist: name one of these";
+    let told = "several/emnist-digits, several/emnist-mnist: name one of these";
     eval(at.path(), "several").expect(1, &["one data set in several", told]);
     eval(at.path(), "several/emnist-mnist").expect(0, &["30 training and 40 test images"]);
     eval(&several, "emnist-mnist").expect(0, &["30 training and 40 test images"]);
@@ -102,8 +102,8 @@ fn emnists_and_qmnists_names_are_known_and_of_several_sets_one_is_named() {
     eval(at.path(), "several/emnist").expect(1, &["several/emnist"]);
     fs::remove_file(several.join(format!("emnist-mnist-{}", NAMES[0]))).unwrap();
     eval(at.path(), "several").expect(0, &[COUNTS]);
-    fs::remove_file(several.join(format!("emnist-balanced-{}", NAMES[0]))).unwrap();
-    eval(at.path(), "several").expect(1, &["expected emnist-balanced-train-images-idx3-ubyte in several"]);
+    fs::remove_file(several.join(format!("emnist-digits-{}", NAMES[0]))).unwrap();
+    eval(at.path(), "several").expect(1, &["expected emnist-digits-train-images-idx3-ubyte in several"]);
 }
 
 #[test]

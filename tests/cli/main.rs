@@ -13,6 +13,7 @@ mod harness;
 mod interruptions;
 mod manners;
 mod networks;
+mod own;
 mod pictures;
 mod predict;
 mod recipes;

@@ -10,6 +10,8 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             &[
                 ("--device", "[default: auto]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
+                ("--dataset", "[default: mnist, else synthetic]"),
+                ("--size", "[default: what most of them have, at most 64]"),
                 ("--preset", "[default: notebook]"),
                 ("--epochs", "[default: 10, or with --resume those that the run was to have]"),
                 ("--batch-size", "[default: 32]"),
@@ -38,6 +40,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             &[
                 ("--device", "[default: auto]"),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
+                ("--dataset", "[default: mnist, else synthetic]"),
                 ("--mean", "[default: what the file says, else 0]"),
                 ("--std", "[default: what the file says, else 1]"),
                 ("--split", "[default: test]"),

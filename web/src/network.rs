@@ -5,7 +5,7 @@ use image::{DynamicImage, RgbaImage};
 use js_sys::{Array, Float32Array, Object, Uint8Array};
 use mnist_wgpu::checkpoint::{self, Checkpoint};
 use mnist_wgpu::data::{Dataset, Images};
-use mnist_wgpu::doubt::doubts;
+use mnist_wgpu::doubt::{doubts, own_doubts};
 use mnist_wgpu::engine::{CpuEngine, Engine, EngineError, Pass, Set, Settings};
 use mnist_wgpu::image::Picture;
 use mnist_wgpu::ops::Layer;
@@ -75,10 +75,14 @@ impl Network {
         let expected = || error(format!("a picture of {width} x {height}: expected 4 bytes a pixel, found {bytes} bytes"));
         let pixels = RgbaImage::from_raw(width, height, rgba).ok_or_else(expected)?;
         let picture = Picture::of(&DynamicImage::from(pixels)).map_err(error)?;
-        let content = Content::of(&picture, self.shape()).map_err(error)?;
+        let whole = self.checkpoint.takes_whole();
+        let content = Content::of(&picture, self.shape(), whole).map_err(error)?;
         let samples = content.samples();
         let logits = self.logits(&samples).await.map_err(error)?;
-        let doubts = doubts(&samples, self.shape(), &logits, &self.classes).await.map_err(error)?;
+        let doubts = match whole {
+            true => own_doubts(&logits, &self.classes),
+            false => doubts(&samples, self.shape(), &logits, &self.classes).await.map_err(error)?,
+        };
         let readings = content.readings(&mut logits.chunks_exact(self.classes.len()).zip(doubts));
         Ok(readings.iter().map(reading).collect())
     }

@@ -1,7 +1,7 @@
 //! The pictures that were named: files, folders of them, and stdin.
 
 use super::super::tell;
-use mnist_wgpu::image::{self, Fault, Picture};
+use mnist_wgpu::image::{self, EXTENSIONS as READ, Fault, OTHER_EXTENSIONS as OTHERS, Picture};
 use mnist_wgpu::reading::Content;
 use mnist_wgpu::run;
 use std::ffi::OsStr;
@@ -15,10 +15,6 @@ const MOST_BYTES: u64 = 256 << 20;
 const DEEPEST: usize = 8;
 /// Stands for stdin.
 pub const STDIN: &str = "-";
-
-/// Extensions of what is read, and of pictures of other kinds.
-const READ: [&str; 5] = ["png", "jpg", "jpeg", "jpe", "jfif"];
-const OTHERS: [&str; 10] = ["heic", "heif", "avif", "webp", "gif", "bmp", "tif", "tiff", "svg", "pdf"];
 
 /// A picture, and what the network takes of it.
 pub struct Seen {
@@ -58,10 +54,11 @@ pub fn is_picture(path: &Path) -> bool {
     read.is_ok_and(|count| image::is_picture(&beginning[..count]))
 }
 
-/// The pictures that `path` names, one or a folder's, in the order of their names, for samples of shape `shape`.
-pub fn see(path: &Path, shape: [usize; 3]) -> Vec<Seen> {
+/// The pictures that `path` names, one or a folder's, in the order of their names, for samples of shape `shape` that are
+/// digits or `whole` pictures.
+pub fn see(path: &Path, shape: [usize; 3], whole: bool) -> Vec<Seen> {
     if !path.is_dir() {
-        return vec![Seen { path: path.display().to_string(), content: content(path, shape) }];
+        return vec![Seen { path: path.display().to_string(), content: content(path, shape, whole) }];
     }
     let mut files = Vec::new();
     let trouble = |trouble: Trouble| vec![Seen { path: path.display().to_string(), content: Err(trouble) }];
@@ -74,7 +71,7 @@ pub fn see(path: &Path, shape: [usize; 3]) -> Vec<Seen> {
         let name = file.display().to_string();
         let content = match has_extension(&file, &OTHERS) {
             true => Err(Fault::Format { found: "a picture of another kind".into() }.into()),
-            false => content(&file, shape),
+            false => content(&file, shape, whole),
         };
         match content {
             // What is no picture does not belong to a folder's pictures; it is an error where it is named itself.
@@ -114,8 +111,8 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-fn content(path: &Path, shape: [usize; 3]) -> Result<Content, Trouble> {
-    Ok(Content::of(&open(path)?, shape)?)
+fn content(path: &Path, shape: [usize; 3], whole: bool) -> Result<Content, Trouble> {
+    Ok(Content::of(&open(path)?, shape, whole)?)
 }
 
 /// Reads and decodes one picture.

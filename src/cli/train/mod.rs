@@ -5,7 +5,7 @@ mod recipe;
 mod report;
 mod session;
 
-use super::dataset::{load, load_again};
+use super::dataset::DataArguments;
 use super::device::{self, DeviceArguments};
 use super::output::note;
 use super::watch::WatchArguments;
@@ -18,7 +18,7 @@ use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::history;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
-use mnist_wgpu::sources::{Found, Origin};
+use mnist_wgpu::sources::{Found, Origin, pictures};
 use mnist_wgpu::state::{Role, State};
 use recipe::Recipe;
 use session::{Options, Session, Start, keep_best};
@@ -29,17 +29,23 @@ Examples:
   mnist-wgpu train                                    ten epochs on the best device there is
   mnist-wgpu train --device cpu --epochs 3 --tui      three, on the CPU, on a dashboard
   mnist-wgpu train --resume runs/latest --epochs 20   ten more, or the rest of an interrupted run
-  mnist-wgpu train --data-dir ~/mnist --seed 7        with the MNIST files of a folder, and another seed";
+  mnist-wgpu train --data-dir ~/mnist --seed 7        with the MNIST files of a folder, and another seed
+  mnist-wgpu train --data-dir pictures --size 32      on pictures in a folder, a sub-folder for each class";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("dataset", |dataset| dataset.conflicts_with("resume")))]
 pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
-    /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
-    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArguments,
+
+    /// Make the pictures of a folder N x N pixels, or ROWSxCOLUMNS, from 10 to 256 each [default: what most of them have, at
+    /// most 64]
+    #[arg(long, value_name = "N|HxW", value_parser = values::size, conflicts_with_all = ["resume", "dataset"])]
+    size: Option<[usize; 2]>,
 
     /// Passes over the training images [default: 10, or with --resume those that the run was to have]
     #[arg(long, value_parser = values::epochs, allow_negative_numbers = true)]
@@ -104,7 +110,11 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     .map_err(advise)?;
     interrupt::end_saying("interrupted; nothing was saved yet");
     let context = device::open(&arguments.device)?;
-    let found = load(arguments.data_dir.clone())?;
+    let pictures = pictures::Settings { seed: training.seed, size: arguments.size, channels: None };
+    let found = arguments.data.load(pictures)?;
+    if arguments.size.is_some() && found.name != pictures::NAME {
+        return Err(Failure::Usage("`--size`: expected a folder of pictures by `--data-dir`, found IDX files".into()));
+    }
     let data = &found.dataset;
     let model = model_of(data, &training)?;
     check_split(data, &training)?;
@@ -171,7 +181,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     }
     check_best(&run, &last, &start, now.device == *config.device_now())?;
     config.resumed.push(now);
-    let found = load_again(arguments.data_dir.clone(), &config.data, &classes)?;
+    let found = arguments.data.load_again(&config.data, &classes, config.training.seed)?;
     check_split(&found.dataset, &config.training)?;
 
     let session = || {
