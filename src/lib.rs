@@ -35,6 +35,7 @@ pub mod foreign;
 pub mod gpu;
 pub mod history;
 pub mod image;
+pub mod lr_find;
 pub mod metrics;
 pub mod model;
 pub mod normalisation;
@@ -46,6 +47,8 @@ pub mod schedule;
 pub mod state;
 pub mod train;
 
+#[cfg(feature = "cli")]
+pub mod comparison;
 #[cfg(feature = "cli")]
 pub mod files;
 #[cfg(feature = "cli")]

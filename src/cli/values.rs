@@ -24,6 +24,10 @@ pub fn seed(text: &str) -> Result<u64, String> {
     whole(text, 0..=u64::MAX)
 }
 
+pub fn seeds(text: &str) -> Result<u32, String> {
+    whole(text, 1..=10_000)
+}
+
 pub fn steps(text: &str) -> Result<usize, String> {
     whole(text, 1..=1_000_000_000)
 }

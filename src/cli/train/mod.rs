@@ -1,6 +1,7 @@
 //! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
 
 mod report;
+mod seeds;
 mod session;
 
 use super::dataset::{load, load_again};
@@ -86,6 +87,11 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0, value_parser = values::seed, allow_negative_numbers = true)]
     seed: u64,
 
+    /// Make N runs, with the seeds from --seed on, in folders seed-0, seed-1 and so on of --out, and compare them. The same
+    /// command again goes on where it was stopped
+    #[arg(long, value_name = "N", conflicts_with = "tui", value_parser = values::seeds, allow_negative_numbers = true)]
+    seeds: Option<u32>,
+
     /// Share of the training images held out for validation, in (0, 1)
     #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
     val_fraction: f64,
@@ -158,7 +164,7 @@ impl Arguments {
 }
 
 /// What a resumed run has from its own folder.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "preset",
     "batch_size",
     "lr",
@@ -169,6 +175,7 @@ const SETTINGS: [&str; 14] = [
     "weight_decay",
     "dropout",
     "seed",
+    "seeds",
     "val_fraction",
     "patience",
     "out",
@@ -179,6 +186,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.watch.check()?;
     match &arguments.resume {
         Some(folder) => resume(arguments, folder),
+        None if arguments.seeds.is_some() => seeds::run(arguments),
         None => begin(arguments),
     }
 }
@@ -186,35 +194,47 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn begin(arguments: &Arguments) -> Result<(), Failure> {
     // What can be wrong is found out before anything takes long.
     let training = arguments.training()?;
-    let run = match &arguments.out {
-        Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => {
-            return Err(Failure::Usage(format!(
-                "`--out {}`: expected the name of a folder; the network will be {} in it",
-                folder.display(),
-                run::MODEL
-            )));
-        }
-        Some(folder) => Run::check(folder, arguments.force),
-        None => Run::check(&new_folder(), false),
-    }
-    .map_err(advise)?;
+    let folder = folder_of(arguments)?;
+    let run = Run::check(&folder, arguments.force).map_err(advise)?;
     interrupt::end_saying("interrupted; nothing was saved yet");
     let context = device::open(&arguments.device)?;
     let found = load(arguments.data_dir.clone())?;
+    begin_in(run, training, arguments, context.as_ref(), &found)
+}
+
+/// The folder that is to be the new run's.
+fn folder_of(arguments: &Arguments) -> Result<PathBuf, Failure> {
+    match &arguments.out {
+        Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => Err(Failure::Usage(
+            format!("`--out {}`: expected the name of a folder; the network will be {} in it", folder.display(), run::MODEL),
+        )),
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(new_folder()),
+    }
+}
+
+/// Makes a new run on the device of `context`.
+fn begin_in(
+    run: Run,
+    training: run::Training,
+    arguments: &Arguments,
+    context: Option<&Context>,
+    found: &Found,
+) -> Result<(), Failure> {
     let data = &found.dataset;
     let model = model_of(data, &training)?;
     check_split(data, &training)?;
 
-    let device = device::describe(context.as_ref());
-    let config = Config { training, data: described(&found), device, program: program(), resumed: Vec::new() };
+    let device = device::describe(context);
+    let config = Config { training, data: described(found), device, program: program(), resumed: Vec::new() };
     let state = State::new(&model, config.training.seed);
     let settings = settings_of(&config.training);
     // An earlier run is not touched before the device is known to be able to train.
     let session = || {
         let lock = run.create(&config, arguments.force).map_err(advise)?;
-        Session::new((run, lock), config, &model, &found, Start::default(), &arguments.options())
+        Session::new((run, lock), config, &model, found, Start::default(), &arguments.options())
     };
-    on_device(context.as_ref(), (&model, data, settings), session, &state)
+    on_device(context, (&model, data, settings), session, &state)
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
@@ -333,7 +353,7 @@ fn on_device<'a>(
 }
 
 /// The classic network for the images and classes of `data`.
-fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
+pub(super) fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
     let [_, height, width] = data.shape;
     Model::classic(data.shape, data.classes.len(), training.dropout as f32).map_err(|error| {
         let message =
@@ -355,7 +375,7 @@ fn advise(error: RunError) -> Failure {
     Failure::saying(format!("{error}{advice}"))
 }
 
-fn settings_of(training: &run::Training) -> Settings {
+pub(super) fn settings_of(training: &run::Training) -> Settings {
     Settings {
         batch_size: training.batch_size as usize,
         optimizer: Optimizer::Sgd(Sgd {
@@ -369,7 +389,7 @@ fn settings_of(training: &run::Training) -> Settings {
 }
 
 /// Refuses a split that leaves nothing to train or to validate with.
-fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
+pub(super) fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
     let parts = split(data.train.len(), training.val_fraction, training.seed);
     if parts.val.is_empty() {
         return Err(Failure::Usage("no image is held out for validation; use a larger `--val-fraction`".into()));

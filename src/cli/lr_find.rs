@@ -1,0 +1,233 @@
+//! `lr-find`: which learning rate to begin with.
+
+use super::dataset::{NOT_MNIST, is_synthetic, load, warn_if_synthetic};
+use super::device::{self, DeviceArguments};
+use super::output::note;
+use super::watch::Bar;
+use super::{Failure, interrupt, print, train, values};
+use mnist_wgpu::data::split;
+use mnist_wgpu::engine::{CpuEngine, Engine, GpuEngine};
+use mnist_wgpu::gpu::drive;
+use mnist_wgpu::lr_find::{Search, Suggestion, Sweep, search};
+use mnist_wgpu::report::{self, Heading, lr_find::rounded};
+use mnist_wgpu::run::Training;
+use mnist_wgpu::state::State;
+use mnist_wgpu::train::{Observer, Progress, TrainError};
+use mnist_wgpu::{files, sources::Found};
+use serde::Serialize;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  mnist-wgpu lr-find                                     the rate for the default settings
+  mnist-wgpu lr-find --batch-size 64 --out rates.png     for larger batches, and a picture
+
+The learning rate rises from step to step, from --from to --to, until the loss exceeds four times its least. Where the
+loss falls fastest is a good highest rate for a one-cycle schedule.";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    device: DeviceArguments,
+
+    /// Folder with a data set's four IDX files, gzip or plain [default: $MNIST_DIR, the user's cache folder, a download]
+    #[arg(long, value_name = "FOLDER", value_parser = values::path())]
+    data_dir: Option<PathBuf>,
+
+    /// Images per training step, at most 4096
+    #[arg(long, value_name = "N", default_value_t = Training::NOTEBOOK.batch_size, value_parser = values::batch_size, allow_negative_numbers = true)]
+    batch_size: u32,
+
+    /// Momentum of SGD, in [0, 1)
+    #[arg(long, default_value_t = Training::NOTEBOOK.momentum, value_parser = values::below_one, allow_negative_numbers = true)]
+    momentum: f64,
+
+    /// Plain momentum instead of Nesterov's
+    #[arg(long)]
+    no_nesterov: bool,
+
+    /// Share of each parameter that is added to its gradient
+    #[arg(long, value_name = "SHARE", default_value_t = Training::NOTEBOOK.weight_decay, value_parser = values::not_negative, allow_negative_numbers = true)]
+    weight_decay: f64,
+
+    /// Probability of zeroing a feature before the last layer, in [0, 1)
+    #[arg(long, value_name = "P", default_value_t = Training::NOTEBOOK.dropout, value_parser = values::below_one, allow_negative_numbers = true)]
+    dropout: f64,
+
+    /// Drives initialisation, split, shuffle and dropout, as in `train`
+    #[arg(long, default_value_t = Training::NOTEBOOK.seed, value_parser = values::seed, allow_negative_numbers = true)]
+    seed: u64,
+
+    /// Share of the training images left out, as `train` holds them out for validation
+    #[arg(long, default_value_t = Training::NOTEBOOK.val_fraction, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
+    val_fraction: f64,
+
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = Sweep::default().from, value_parser = values::positive, allow_negative_numbers = true)]
+    from: f64,
+
+    /// The last rate, if the loss does not end the search before
+    #[arg(long, value_name = "RATE", default_value_t = Sweep::default().to, value_parser = values::positive, allow_negative_numbers = true)]
+    to: f64,
+
+    /// Training steps, at least 20
+    #[arg(long, value_name = "N", default_value_t = Sweep::default().steps, value_parser = steps, allow_negative_numbers = true)]
+    steps: usize,
+
+    /// Picture to write: the loss over the learning rate, a PNG file
+    #[arg(long, value_name = "FILE.png", value_parser = values::path())]
+    out: Option<PathBuf>,
+
+    /// Print JSON for programs instead of the suggestion
+    #[arg(long)]
+    json: bool,
+}
+
+fn steps(text: &str) -> Result<usize, String> {
+    values::whole(text, 20..=10_000)
+}
+
+/// What `--json` prints. Fields keep their names and units from version to version; new ones may come.
+#[derive(Serialize)]
+struct Report<'a> {
+    dataset: &'a str,
+    /// Where the loss falls fastest, and a tenth of the rate of the least loss; none where it did not fall.
+    steepest: Option<f64>,
+    tenth_of_least: Option<f64>,
+    /// Of each step.
+    rates: Vec<f64>,
+    losses: Vec<f64>,
+    smoothed: Vec<f64>,
+}
+
+impl Arguments {
+    fn training(&self) -> Training {
+        Training {
+            batch_size: self.batch_size,
+            momentum: self.momentum,
+            nesterov: !self.no_nesterov,
+            weight_decay: self.weight_decay,
+            dropout: self.dropout,
+            seed: self.seed,
+            val_fraction: self.val_fraction,
+            ..Training::NOTEBOOK
+        }
+    }
+
+    /// What `train` is to be told beside the rate.
+    fn flags(&self) -> String {
+        let (own, usual) = (self.training(), Training::NOTEBOOK);
+        let mut flags = String::new();
+        let mut flag = |differs: bool, text: String| flags += &if differs { format!(" {text}") } else { String::new() };
+        flag(own.batch_size != usual.batch_size, format!("--batch-size {}", own.batch_size));
+        flag(own.momentum != usual.momentum, format!("--momentum {}", own.momentum));
+        flag(self.no_nesterov, "--no-nesterov".into());
+        flag(own.weight_decay != usual.weight_decay, format!("--weight-decay {}", own.weight_decay));
+        flag(own.dropout != usual.dropout, format!("--dropout {}", own.dropout));
+        flags
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let &Arguments { from, to, steps, .. } = arguments;
+    if from >= to {
+        return Err(Failure::Usage(format!("`--from {from} --to {to}`: expected the first rate below the last")));
+    }
+    let cannot_write = |error: std::io::Error| {
+        let path = arguments.out.as_deref().unwrap_or_else(|| "".as_ref()).display();
+        Failure::saying(format!("--out: cannot write the picture {path}: {error}"))
+    };
+    if let Some(path) = &arguments.out {
+        files::check_writable(path).map_err(cannot_write)?;
+    }
+    let training = arguments.training();
+    interrupt::end_saying("interrupted");
+    let context = device::open(&arguments.device)?;
+    let found = load(arguments.data_dir.clone())?;
+    let data = &found.dataset;
+    let model = train::model_of(data, &training)?;
+    train::check_split(data, &training)?;
+    let settings = train::settings_of(&training);
+    let state = State::new(&model, training.seed);
+    interrupt::catch_interrupts();
+    let sweep = Sweep { from, to, steps };
+    let searched = match &context {
+        Some(context) => {
+            let engine = GpuEngine::new(context, &model, data, settings)?;
+            drive::block_on(context, sweep_by(engine, &state, &found, &training, sweep))
+        }
+        None => pollster::block_on(sweep_by(CpuEngine::new(&model, data, settings)?, &state, &found, &training, sweep)),
+    };
+    let searched = searched.map_err(|error| match error {
+        TrainError::Interrupted { .. } => Failure::Interrupted("interrupted; no rate was found yet".into()),
+        error => error.into(),
+    })?;
+    let suggestion = searched.suggestion();
+    if let Some(path) = &arguments.out {
+        let heading = Heading { title: "Learning rates", warning: is_synthetic(&found).then_some(NOT_MNIST) };
+        let picture = report::lr_find::png(heading, &searched, suggestion)?;
+        files::replace(path, &picture).map_err(cannot_write)?;
+        note(format_args!("Wrote {}.", path.display()));
+    }
+    if arguments.json {
+        let (rates, losses) = searched.points().unzip();
+        let report = Report {
+            dataset: &found.name,
+            steepest: suggestion.map(|found| found.steepest),
+            tenth_of_least: suggestion.map(|found| found.tenth),
+            rates,
+            losses,
+            smoothed: searched.smoothed(),
+        };
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        print(&line(suggestion, &searched, arguments)?)?;
+    }
+    warn_if_synthetic(&found);
+    Ok(())
+}
+
+async fn sweep_by<E: Engine>(
+    mut engine: E,
+    state: &State,
+    found: &Found,
+    training: &Training,
+    sweep: Sweep,
+) -> Result<Search, TrainError> {
+    engine.set_state(state)?;
+    let parts = split(found.dataset.train.len(), training.val_fraction, training.seed);
+    let mut watcher = Watcher(Bar::new("", 1));
+    let batch_size = training.batch_size as usize;
+    let searched = search(&mut engine, &parts.train, batch_size, training.seed, sweep, &mut watcher).await;
+    watcher.0.clear();
+    searched
+}
+
+/// The suggestion, and which flags follow from it.
+fn line(suggestion: Option<Suggestion>, searched: &Search, arguments: &Arguments) -> Result<String, Failure> {
+    let Some(Suggestion { steepest, tenth }) = suggestion else {
+        let (from, to, done) = (arguments.from, arguments.to, searched.points().count());
+        return Err(Failure::saying(format!(
+            "the loss did not fall at any rate from {from} to {to} (it ended after {done} steps); try a lower `--from`, or more \
+             `--steps`"
+        )));
+    };
+    let (lr, tenth) = (rounded(steepest), rounded(tenth));
+    Ok(format!(
+        "train{} --lr {lr} --schedule one-cycle    (the loss falls fastest at {lr}; a tenth of the least loss's rate is {tenth})\n",
+        arguments.flags()
+    ))
+}
+
+struct Watcher(Bar);
+
+impl Observer for Watcher {
+    fn progress(&mut self, progress: &Progress) {
+        self.0.show(progress);
+    }
+
+    fn stop(&self) -> bool {
+        interrupt::interrupted()
+    }
+}
