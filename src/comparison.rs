@@ -22,8 +22,8 @@ pub struct Member {
     pub seed: u64,
     /// Epochs that it was to have.
     pub epochs: u32,
-    /// All settings of the training, and of data, device and program those that may change what comes of it; without the
-    /// seed.
+    /// All settings of the training, but for the seed, and of data, device and program those that may change what comes
+    /// of it.
     pub settings: Settings,
     /// At least one.
     pub rows: Vec<Row>,
@@ -315,8 +315,8 @@ fn parent(member: &Member) -> Option<String> {
 }
 
 impl Comparison {
-    /// Reads the runs in the folders `paths`, or where such a folder is no run, those in it. What is no run, or cannot be
-    /// compared, is passed over.
+    /// Reads the runs in the folders `paths`, or where such a folder is no run, those in it. What is no run, or cannot
+    /// be compared, is passed over.
     ///
     /// # Errors
     /// A path that names nothing, and where there is no run to compare.
@@ -433,15 +433,26 @@ fn runs_at(path: &Path) -> Result<Vec<Result<Run, Remark>>, CompareError> {
             Err(_) => Err(CompareError::Missing { path: path.into() }),
         };
     }
-    let is_run = |folder: &Path| folder.join(CONFIG).is_file();
-    if is_run(&folder) {
-        return Ok(vec![Ok(Run { folder })]);
-    }
-    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut inside: Vec<PathBuf> = entries.filter(|path| is_run(path)).collect();
-    inside.sort();
+    let inside = runs_in(&folder, DEPTH);
     match inside.is_empty() {
         true => passed(&format!("a folder without {CONFIG}: no run's, and none in it")),
         false => Ok(inside.into_iter().map(|folder| Ok(Run { folder })).collect()),
     }
+}
+
+/// How deep runs may lie in a folder: one for each setting, in it one for each seed, and one to spare.
+const DEPTH: u32 = 3;
+
+/// `folder`, if it is a run's, or else the runs in it.
+fn runs_in(folder: &Path, depth: u32) -> Vec<PathBuf> {
+    if folder.join(CONFIG).is_file() {
+        return vec![folder.into()];
+    }
+    if depth == 0 {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders.iter().flat_map(|folder| runs_in(folder, depth - 1)).collect()
 }

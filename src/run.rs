@@ -413,8 +413,8 @@ impl Run {
         files::replace(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
-    /// Points `runs/latest` at a run in `runs/`, or in a folder there, as those of several seeds are: a symbolic link, or
-    /// where the system has none a file that holds the path.
+    /// Points `runs/latest` at a run in `runs/`, or in a folder there, as those of several seeds are: a symbolic link,
+    /// or where the system has none a file that holds the path.
     pub fn point_latest(&self) -> Result<(), RunError> {
         let outer: Vec<&Path> = self.folder.ancestors().skip(1).take(2).collect();
         let Some(parent) = outer.into_iter().find(|folder| folder.file_name().is_some_and(|name| name == RUNS)) else {

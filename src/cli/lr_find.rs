@@ -36,11 +36,17 @@ pub struct Arguments {
     data_dir: Option<PathBuf>,
 
     /// Images per training step, at most 4096
-    #[arg(long, value_name = "N", default_value_t = Training::NOTEBOOK.batch_size, value_parser = values::batch_size, allow_negative_numbers = true)]
+    #[arg(
+        long, value_name = "N", default_value_t = Training::NOTEBOOK.batch_size, value_parser = values::batch_size,
+        allow_negative_numbers = true
+    )]
     batch_size: u32,
 
     /// Momentum of SGD, in [0, 1)
-    #[arg(long, default_value_t = Training::NOTEBOOK.momentum, value_parser = values::below_one, allow_negative_numbers = true)]
+    #[arg(
+        long, default_value_t = Training::NOTEBOOK.momentum, value_parser = values::below_one,
+        allow_negative_numbers = true
+    )]
     momentum: f64,
 
     /// Plain momentum instead of Nesterov's
@@ -48,11 +54,17 @@ pub struct Arguments {
     no_nesterov: bool,
 
     /// Share of each parameter that is added to its gradient
-    #[arg(long, value_name = "SHARE", default_value_t = Training::NOTEBOOK.weight_decay, value_parser = values::not_negative, allow_negative_numbers = true)]
+    #[arg(
+        long, value_name = "SHARE", default_value_t = Training::NOTEBOOK.weight_decay,
+        value_parser = values::not_negative, allow_negative_numbers = true
+    )]
     weight_decay: f64,
 
     /// Probability of zeroing a feature before the last layer, in [0, 1)
-    #[arg(long, value_name = "P", default_value_t = Training::NOTEBOOK.dropout, value_parser = values::below_one, allow_negative_numbers = true)]
+    #[arg(
+        long, value_name = "P", default_value_t = Training::NOTEBOOK.dropout, value_parser = values::below_one,
+        allow_negative_numbers = true
+    )]
     dropout: f64,
 
     /// Drives initialisation, split, shuffle and dropout, as in `train`
@@ -60,19 +72,31 @@ pub struct Arguments {
     seed: u64,
 
     /// Share of the training images left out, as `train` holds them out for validation
-    #[arg(long, default_value_t = Training::NOTEBOOK.val_fraction, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
+    #[arg(
+        long, default_value_t = Training::NOTEBOOK.val_fraction, value_name = "SHARE", value_parser = values::fraction,
+        allow_negative_numbers = true
+    )]
     val_fraction: f64,
 
     /// The first rate
-    #[arg(long, value_name = "RATE", default_value_t = Sweep::default().from, value_parser = values::positive, allow_negative_numbers = true)]
+    #[arg(
+        long, value_name = "RATE", default_value_t = Sweep::default().from, value_parser = values::positive,
+        allow_negative_numbers = true
+    )]
     from: f64,
 
     /// The last rate, if the loss does not end the search before
-    #[arg(long, value_name = "RATE", default_value_t = Sweep::default().to, value_parser = values::positive, allow_negative_numbers = true)]
+    #[arg(
+        long, value_name = "RATE", default_value_t = Sweep::default().to, value_parser = values::positive,
+        allow_negative_numbers = true
+    )]
     to: f64,
 
     /// Training steps, at least 20
-    #[arg(long, value_name = "N", default_value_t = Sweep::default().steps, value_parser = steps, allow_negative_numbers = true)]
+    #[arg(
+        long, value_name = "N", default_value_t = Sweep::default().steps, value_parser = steps,
+        allow_negative_numbers = true
+    )]
     steps: usize,
 
     /// Picture to write: the loss over the learning rate, a PNG file
@@ -209,13 +233,14 @@ fn line(suggestion: Option<Suggestion>, searched: &Search, arguments: &Arguments
     let Some(Suggestion { steepest, tenth }) = suggestion else {
         let (from, to, done) = (arguments.from, arguments.to, searched.points().count());
         return Err(Failure::saying(format!(
-            "the loss did not fall at any rate from {from} to {to} (it ended after {done} steps); try a lower `--from`, or more \
-             `--steps`"
+            "the loss did not fall at any rate from {from} to {to} (it ended after {done} steps); try a lower `--from`, \
+             or more `--steps`"
         )));
     };
     let (lr, tenth) = (rounded(steepest), rounded(tenth));
     Ok(format!(
-        "train{} --lr {lr} --schedule one-cycle    (the loss falls fastest at {lr}; a tenth of the least loss's rate is {tenth})\n",
+        "train{} --lr {lr} --schedule one-cycle    (the loss falls fastest at {lr}; a tenth of the least loss's rate is \
+         {tenth})\n",
         arguments.flags()
     ))
 }

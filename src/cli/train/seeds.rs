@@ -135,7 +135,8 @@ fn task(folder: &Path, training: &Training, force: bool) -> Result<Task, Failure
     let config = run.config()?;
     if let Some(name) = difference(&config, training) {
         let message = format!(
-            "{} holds a run with other settings, of which `{name}` is one; give another `--out`, or overwrite it with `--force`",
+            "{} holds a run with other settings, of which `{name}` is one; give another `--out`, or overwrite it with \
+             `--force`",
             folder.display()
         );
         return Err(Failure::saying(message));
