@@ -233,7 +233,7 @@ fn line(suggestion: Option<Suggestion>, searched: &Search, arguments: &Arguments
     let Some(Suggestion { steepest, tenth }) = suggestion else {
         let (from, to, done) = (arguments.from, arguments.to, searched.points().count());
         return Err(Failure::saying(format!(
-            "the loss did not fall at any rate from {from} to {to} (it ended after {done} steps); try a lower `--from`, \
+            "the loss did not fall at any rate from {from:?} to {to:?}, in {done} steps; try another `--from` or `--to`, \
              or more `--steps`"
         )));
     };
