@@ -36,6 +36,7 @@ pub mod gpu;
 pub mod history;
 pub mod image;
 pub mod layers;
+pub mod lr_find;
 pub mod metrics;
 pub mod model;
 pub mod normalisation;
@@ -47,6 +48,8 @@ pub mod schedule;
 pub mod state;
 pub mod train;
 
+#[cfg(feature = "cli")]
+pub mod comparison;
 #[cfg(feature = "cli")]
 pub mod files;
 #[cfg(feature = "cli")]

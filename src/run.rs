@@ -1,6 +1,10 @@
 //! A run is a folder: what it was told to do, how it went, the best network, and the last one with all that is needed
 //! to go on.
 
+mod tested;
+
+pub use tested::{TEST, Tested};
+
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Info};
 use crate::files;
 use crate::history::Row;
@@ -135,11 +139,11 @@ impl Optimizer {
         }
     }
 
-    /// The weight decay where none is given: PyTorch's.
-    pub fn weight_decay(self) -> f64 {
+    /// The learning rate and the weight decay where none are given.
+    pub fn defaults(self) -> (f64, f64) {
         match self {
-            Self::Sgd => 0.0,
-            Self::AdamW => 0.01,
+            Self::Sgd => (0.01, 0.0),
+            Self::AdamW => (0.001, 0.01),
         }
     }
 }
@@ -427,7 +431,7 @@ impl Run {
     /// What a run may have left in the folder.
     fn leftovers(&self) -> Vec<PathBuf> {
         let mut paths: Vec<_> =
-            [LAST, MODEL, METRICS, CONFIG].iter().chain(&report::FILES).map(|name| self.path(name)).collect();
+            [LAST, MODEL, METRICS, CONFIG, TEST].iter().chain(&report::FILES).map(|name| self.path(name)).collect();
         paths.extend(self.entries().filter(|path| tensorboard::is_event_file(path) || files::is_unfinished(path)));
         paths
     }
@@ -488,12 +492,23 @@ impl Run {
         if kept.len() == epochs as usize {
             return Ok(kept.to_vec()); // none at all where the first was interrupted: the file need not be there
         }
+        let mut rows = self.rows()?;
+        rows.truncate(epochs as usize);
+        if rows.len() != epochs as usize {
+            let problem = format!("expected a row for each of the epochs 1 to {epochs}");
+            return Err(RunError::Content { path, problem });
+        }
+        Ok(rows)
+    }
+
+    /// The file's rows, of the epochs from 1 on in order.
+    pub fn rows(&self) -> Result<Vec<Row>, RunError> {
+        let path = self.path(METRICS);
         let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(&text[..]).deserialize().collect();
-        let mut rows = rows.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
-        rows.truncate(epochs as usize);
-        if !rows.iter().map(|row| row.epoch).eq(1..=epochs) {
-            let problem = format!("expected a row for each of the epochs 1 to {epochs}");
+        let rows = rows.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
+        if !(1..).zip(&rows).all(|(epoch, row)| row.epoch == epoch) {
+            let problem = format!("expected a row for each of the epochs 1 to {}", rows.len());
             return Err(RunError::Content { path, problem });
         }
         Ok(rows)
@@ -504,13 +519,16 @@ impl Run {
         files::replace(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
-    /// Points `runs/latest` at a run in `runs/`: a symbolic link, or where the system has none a file that holds the
-    /// name.
+    /// Points `runs/latest` at a run in `runs/`, or in a folder there, as those of several seeds are: a symbolic link,
+    /// or where the system has none a file that holds the path.
     pub fn point_latest(&self) -> Result<(), RunError> {
-        let (Some(parent), Some(name)) = (self.folder.parent(), self.folder.file_name()) else { return Ok(()) };
+        let outer: Vec<&Path> = self.folder.ancestors().skip(1).take(2).collect();
+        let Some(parent) = outer.into_iter().find(|folder| folder.file_name().is_some_and(|name| name == RUNS)) else {
+            return Ok(());
+        };
+        let Ok(name) = self.folder.strip_prefix(parent) else { return Ok(()) };
         let latest = parent.join(LATEST);
-        let own_folder = name == LATEST || latest.symlink_metadata().is_ok_and(|found| found.is_dir());
-        if parent.file_name().is_none_or(|parent| parent != RUNS) || own_folder {
+        if name == Path::new(LATEST) || latest.symlink_metadata().is_ok_and(|found| found.is_dir()) {
             return Ok(());
         }
         let write = |source| RunError::Write { path: latest.clone(), source };
@@ -522,7 +540,7 @@ impl Run {
             std::fs::rename(&beside, &latest).map_err(write)
         }
         #[cfg(not(unix))]
-        files::replace(&latest, name.to_string_lossy().as_bytes()).map_err(write)
+        files::replace(&latest, name.display().to_string().as_bytes()).map_err(write)
     }
 }
 

@@ -205,6 +205,17 @@ fn a_loss_that_is_no_number_breaks_the_line() {
 }
 
 #[test]
+fn the_learning_rate_is_drawn_where_it_changes() {
+    let drawn = |rates: [f64; 3]| {
+        let mut history = history(3);
+        history.iter_mut().zip(rates).for_each(|(row, rate)| row.learning_rate = rate);
+        let page = with_material(|material| page::html(&Material { history: &history, ..*material })).unwrap();
+        page.contains("Learning rate at each epoch")
+    };
+    assert!(!drawn([0.01; 3]) && drawn([0.01, 0.01, 0.001]));
+}
+
+#[test]
 fn kernels_of_any_shape_are_drawn_and_what_is_left_out_is_said() {
     for shape in [[1, 1, 1, 1], [32, 1, 3, 3], [5, 3, 5, 5], [70, 20, 5, 5], [3, 2, 4, 7], [2, 16, 28, 28], [0, 1, 3, 3]] {
         let mut weights: Vec<f32> = (0..shape.iter().product()).map(|i| (i as f32).sin()).collect();

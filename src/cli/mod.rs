@@ -2,6 +2,7 @@
 
 mod bench;
 mod clock;
+mod compare;
 mod dataset;
 mod device;
 mod devices;
@@ -10,6 +11,7 @@ mod eval;
 mod export;
 mod interrupt;
 mod log;
+mod lr_find;
 mod manual;
 mod network;
 mod output;
@@ -45,6 +47,10 @@ enum Command {
     Train(train::Arguments),
     /// Loss and accuracy of a saved network on the test images
     Eval(eval::Arguments),
+    /// Several runs beside each other: settings, figures, curves
+    Compare(compare::Arguments),
+    /// Find a learning rate to train with
+    LrFind(lr_find::Arguments),
     /// What a picture shows: which digit, or which other class
     Predict(predict::Arguments),
     /// Write a saved network as an ONNX model
@@ -103,6 +109,8 @@ impl Arguments {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Eval(arguments) => eval::run(&arguments),
+            Command::Compare(arguments) => compare::run(&arguments),
+            Command::LrFind(arguments) => lr_find::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),
             Command::Export(arguments) => export::run(&arguments),
             Command::Selftest(arguments) => selftest::run(&arguments),

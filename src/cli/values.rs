@@ -30,6 +30,10 @@ pub fn layers(text: &str) -> Result<u32, String> {
     whole(text, 1..=1000)
 }
 
+pub fn seeds(text: &str) -> Result<u32, String> {
+    whole(text, 1..=10_000)
+}
+
 pub fn steps(text: &str) -> Result<usize, String> {
     whole(text, 1..=1_000_000_000)
 }

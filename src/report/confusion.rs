@@ -68,7 +68,11 @@ fn shown(confusion: &Confusion) -> Vec<usize> {
 
 /// The matrix and its margins.
 pub(super) fn drawing(material: &Material) -> Result<Drawing, ReportError> {
-    let Material { confusion, classes, .. } = *material;
+    matrix(material.confusion, material.classes)
+}
+
+/// The same of a matrix alone.
+pub(super) fn matrix(confusion: &Confusion, classes: &[String]) -> Result<Drawing, ReportError> {
     let shown = shown(confusion);
     let pitch = pitch(shown.len());
     let (square, side) = (pitch - 1, pitch * shown.len() as u32);

@@ -1,4 +1,4 @@
-//! Pictures of a run, and the page that shows them.
+//! Pictures of a run, and the page that shows them; and those of several runs, and of a search for a learning rate.
 //!
 //! [`write()`] makes all of it. Each picture can also be had by itself: [`curves::png`], [`confusion::png`],
 //! [`mistakes::png`], [`filters::png`]. All are drawn as SVG (`templates/report/`), which the page holds inline, so
@@ -6,9 +6,11 @@
 
 mod augmented;
 mod axis;
+pub mod comparison;
 pub mod confusion;
 pub mod curves;
 pub mod filters;
+pub mod lr_find;
 pub mod mistakes;
 pub mod page;
 mod picture;

@@ -25,7 +25,10 @@ pub fn html(material: &Material) -> Result<String, ReportError> {
         facts,
         styles: theme::page_styles(),
         headlines: headlines(history, test_loss, test_accuracy, confusion.images()),
-        curves: [("Loss", curves::loss(history)?), ("Accuracy", curves::accuracy(history)?)],
+        curves: [("Loss", curves::loss(history)?), ("Accuracy", curves::accuracy(history)?)]
+            .into_iter()
+            .chain(curves::learning_rate(history)?.map(|drawing| ("Learning rate", drawing)))
+            .collect(),
         confusion: confusion::drawing(material)?,
         what: confusion::what(confusion),
         wide: confusion::is_wide(confusion),
@@ -53,7 +56,7 @@ struct Page<'a> {
     facts: &'a [(String, String)],
     styles: String,
     headlines: Vec<Headline>,
-    curves: [(&'static str, Drawing); 2],
+    curves: Vec<(&'static str, Drawing)>,
     confusion: Drawing,
     what: String,
     /// Whether the matrix has no room beside the table.

@@ -2,7 +2,7 @@
 //! (they are Okabe and Ito's, for dark ground their lighter ones).
 
 /// Name, on light ground, on dark ground. The style sheets say `var(--name)`.
-const COLOURS: [(&str, &str, &str); 12] = [
+const COLOURS: [(&str, &str, &str); 18] = [
     ("paper", "#ffffff", "#14171c"),
     ("card", "#f5f6f8", "#1d2128"),
     ("ink", "#1b1f24", "#e8eaed"),
@@ -15,6 +15,13 @@ const COLOURS: [(&str, &str, &str); 12] = [
     ("on-orange", "#1b1f24", "#0b0e12"),
     ("warning", "#6b3b00", "#ffd9a0"),
     ("warning-box", "#fff0d6", "#3d2a0d"),
+    // Of lines that lie over each other.
+    ("line-0", "#0072b2", "#56b4e9"),
+    ("line-1", "#d55e00", "#f0902e"),
+    ("line-2", "#00855f", "#2fc79a"),
+    ("line-3", "#b0538b", "#e39cc8"),
+    ("line-4", "#8a6d00", "#f0e442"),
+    ("line-5", "#5b6470", "#c3cad4"),
 ];
 
 const PICTURES: &str = include_str!("../../templates/report/picture.css");

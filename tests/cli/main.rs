@@ -5,12 +5,14 @@
 mod mnist;
 
 mod classes;
+mod compare;
 mod devices;
 mod eval;
 mod export;
 mod folders;
 mod harness;
 mod interruptions;
+mod lr_find;
 mod manners;
 mod networks;
 mod own;

@@ -7,7 +7,8 @@ use std::process::Command;
 use tempfile::tempdir;
 
 /// Every subcommand that is not hidden.
-const SUBCOMMANDS: [&str; 9] = ["train", "eval", "predict", "export", "selftest", "devices", "bench", "completions", "man"];
+const SUBCOMMANDS: [&str; 11] =
+    ["train", "eval", "compare", "lr-find", "predict", "export", "selftest", "devices", "bench", "completions", "man"];
 const ESCAPE: char = '\u{1b}';
 
 #[track_caller]

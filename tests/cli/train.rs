@@ -17,7 +17,7 @@ fn training_prints_the_notebooks_lines_to_stdout_and_nothing_else() {
 fn a_run_leaves_its_network_settings_figures_and_report() {
     let (path, _) = trained();
     let (pictures, tables) =
-        (["confusion.png", "curves.png", "filters.png", "mistakes.png"], ["config.toml", "metrics.csv"]);
+        (["confusion.png", "curves.png", "filters.png", "mistakes.png"], ["config.toml", "metrics.csv", "test.json"]);
     let networks = ["last.safetensors", "model.safetensors"];
     let mut expected = [&pictures[..], &tables, &networks, &["report.html"]].concat();
     expected.sort();

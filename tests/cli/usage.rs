@@ -4,7 +4,7 @@ use crate::harness::*;
 
 #[test]
 fn help_of_each_subcommand_names_every_option_and_its_default() {
-    let cases: [(&str, &[(&str, &str)]); 9] = [
+    let cases: [(&str, &[(&str, &str)]); 11] = [
         (
             "train",
             &[
@@ -23,6 +23,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--weight-decay", "[default: 0]"),
                 ("--dropout", "[default: 0.5]"),
                 ("--seed", "[default: 0]"),
+                ("--seeds", ""),
                 ("--val-fraction", "[default: 0.1]"),
                 ("--patience", ""),
                 ("--out", "[default: a new one, runs/DATE-NAME]"),
@@ -44,6 +45,27 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--mean", "[default: what the file says, else 0]"),
                 ("--std", "[default: what the file says, else 1]"),
                 ("--split", "[default: test]"),
+                ("--json", ""),
+                ("--help", ""),
+            ],
+        ),
+        ("compare", &[("--out", ""), ("--force", ""), ("--json", ""), ("--help", "")]),
+        (
+            "lr-find",
+            &[
+                ("--device", "[default: auto]"),
+                ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
+                ("--batch-size", "[default: 32]"),
+                ("--momentum", "[default: 0.9]"),
+                ("--no-nesterov", ""),
+                ("--weight-decay", "[default: 0]"),
+                ("--dropout", "[default: 0.5]"),
+                ("--seed", "[default: 0]"),
+                ("--val-fraction", "[default: 0.1]"),
+                ("--from", "[default: 0.00001]"),
+                ("--to", "[default: 10]"),
+                ("--steps", "[default: 150]"),
+                ("--out", ""),
                 ("--json", ""),
                 ("--help", ""),
             ],

@@ -3,6 +3,7 @@
 mod from;
 mod recipe;
 mod report;
+mod seeds;
 mod session;
 
 use super::dataset::DataArguments;
@@ -21,6 +22,7 @@ use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
 use mnist_wgpu::sources::{Found, Origin, pictures};
 use mnist_wgpu::state::{Role, State};
 use recipe::Recipe;
+pub use recipe::Step;
 use session::{Options, Session, Start, keep_best};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +56,14 @@ pub struct Arguments {
     #[command(flatten)]
     recipe: Recipe,
 
+    /// Make N runs, with the seeds from --seed on, in folders seed-0, seed-1 and so on of --out, and compare them. The same
+    /// command again goes on where it was stopped
+    #[arg(
+        long, value_name = "N", conflicts_with_all = ["tui", "resume"], value_parser = values::seeds,
+        allow_negative_numbers = true
+    )]
+    seeds: Option<u32>,
+
     /// Folder of the run, for the network, its settings, figures and pictures [default: a new one, runs/DATE-NAME]
     #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     out: Option<PathBuf>,
@@ -63,7 +73,7 @@ pub struct Arguments {
     force: bool,
 
     /// Go on with the run in this folder, to the very bits it would have reached
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Recipe", "out", "force"], value_parser = values::path())]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["Recipe", "Step", "out", "force"], value_parser = values::path())]
     resume: Option<PathBuf>,
 
     /// Save every N steps, too, so that a crash costs no more than these; an epoch's end and Ctrl-C always save
@@ -79,6 +89,17 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The data set; pictures of one folder are split by `seed`.
+    fn load(&self, seed: u64) -> Result<Found, Failure> {
+        let found = self.data.load(pictures::Settings { seed, size: self.size, channels: None })?;
+        match self.size {
+            Some(_) if found.name != pictures::NAME => {
+                Err(Failure::Usage("`--size`: expected a folder of pictures by `--data-dir`, found IDX files".into()))
+            }
+            _ => Ok(found),
+        }
+    }
+
     fn options(&self) -> Options<'_> {
         Options { watch: &self.watch, tensorboard: self.tensorboard, checkpoint_every: self.checkpoint_every }
     }
@@ -88,41 +109,51 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.watch.check()?;
     match &arguments.resume {
         Some(folder) => resume(arguments, folder),
+        None if arguments.seeds.is_some() => seeds::run(arguments),
         None => begin(arguments),
     }
 }
 
 fn begin(arguments: &Arguments) -> Result<(), Failure> {
     // What can be wrong is found out before anything takes long.
-    let predecessor = arguments.recipe.from.as_deref().map(Predecessor::load).transpose()?;
+    let predecessor = arguments.recipe.predecessor()?;
     let training = arguments.recipe.training(arguments.epochs, predecessor.as_ref())?;
-    let run = match &arguments.out {
-        Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => {
-            return Err(Failure::Usage(format!(
-                "`--out {}`: expected the name of a folder; the network will be {} in it",
-                folder.display(),
-                run::MODEL
-            )));
-        }
-        Some(folder) => Run::check(folder, arguments.force),
-        None => Run::check(&new_folder(), false),
-    }
-    .map_err(advise)?;
+    let folder = folder_of(arguments)?;
+    let run = Run::check(&folder, arguments.force).map_err(advise)?;
     interrupt::end_saying("interrupted; nothing was saved yet");
     let context = device::open(&arguments.device)?;
-    let pictures = pictures::Settings { seed: training.seed, size: arguments.size, channels: None };
-    let found = arguments.data.load(pictures)?;
-    if arguments.size.is_some() && found.name != pictures::NAME {
-        return Err(Failure::Usage("`--size`: expected a folder of pictures by `--data-dir`, found IDX files".into()));
+    let found = arguments.load(training.seed)?;
+    begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), &found)
+}
+
+/// The folder that is to be the new run's.
+fn folder_of(arguments: &Arguments) -> Result<PathBuf, Failure> {
+    match &arguments.out {
+        Some(folder) if folder.extension().is_some_and(|extension| extension == "safetensors") => Err(Failure::Usage(
+            format!("`--out {}`: expected the name of a folder; the network will be {} in it", folder.display(), run::MODEL),
+        )),
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(new_folder()),
     }
+}
+
+/// Makes a new run on the device of `context`.
+fn begin_in(
+    run: Run,
+    training: run::Training,
+    predecessor: Option<&Predecessor>,
+    arguments: &Arguments,
+    context: Option<&Context>,
+    found: &Found,
+) -> Result<(), Failure> {
     let data = &found.dataset;
     let model = model_of(data, &training)?;
     check_split(data, &training)?;
     from::check_freeze(&model, training.freeze)?;
 
-    let device = device::describe(context.as_ref());
-    let config = Config { training, data: described(&found), device, program: program(), resumed: Vec::new() };
-    let state = match &predecessor {
+    let device = device::describe(context);
+    let config = Config { training, data: described(found), device, program: program(), resumed: Vec::new() };
+    let state = match predecessor {
         Some(predecessor) => predecessor.state(&model, data, config.training.seed)?,
         None => State::new(&model, config.training.seed),
     };
@@ -130,9 +161,9 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     // An earlier run is not touched before the device is known to be able to train.
     let session = || {
         let lock = run.create(&config, arguments.force).map_err(advise)?;
-        Session::new((run, lock), config, &model, &found, Start::default(), &arguments.options())
+        Session::new((run, lock), config, &model, found, Start::default(), &arguments.options())
     };
-    on_device(context.as_ref(), (&model, data, settings), session, &state)
+    on_device(context, (&model, data, settings), session, &state)
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
@@ -253,7 +284,7 @@ fn on_device<'a>(
 }
 
 /// The network for the images and classes of `data`.
-fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
+pub(super) fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
     let ([_, height, width], classes) = (data.shape, data.classes.len());
     let layers = training.layers(classes).map_err(|error| recipe::bad_model(training.model.as_deref(), &error))?;
     Model::new(data.shape, layers, classes).map_err(|error| match training.model {
@@ -278,7 +309,7 @@ fn advise(error: RunError) -> Failure {
     Failure::saying(format!("{error}{advice}"))
 }
 
-fn settings_of(training: &run::Training) -> Settings {
+pub(super) fn settings_of(training: &run::Training) -> Settings {
     Settings {
         batch_size: training.batch_size as usize,
         optimizer: training.optimizer(),
@@ -292,7 +323,7 @@ fn settings_of(training: &run::Training) -> Settings {
 }
 
 /// Refuses a split that leaves nothing to train or to validate with.
-fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
+pub(super) fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
     let parts = split(data.train.len(), training.val_fraction, training.seed);
     if parts.val.is_empty() {
         return Err(Failure::Usage("no image is held out for validation; use a larger `--val-fraction`".into()));

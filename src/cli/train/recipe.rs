@@ -13,16 +13,10 @@ use std::path::PathBuf;
 /// it from its folder.
 #[derive(clap::Args)]
 pub struct Recipe {
-    /// A set of the settings below; those given beside it replace its own. notebook: the classic run, each setting's default.
-    /// fast: 99% of MNIST in seconds. accurate: 99.6% of MNIST in minutes. What they stand for is in the run's config.toml
-    #[arg(long, value_enum, default_value = "notebook", hide_possible_values = true)]
-    preset: Preset,
+    #[command(flatten)]
+    step: Step,
 
-    /// Images per training step, at most 4096 [default: 32]
-    #[arg(long, value_name = "N", value_parser = values::batch_size, allow_negative_numbers = true)]
-    batch_size: Option<u32>,
-
-    /// Learning rate, the highest one where it changes [default: 0.01]
+    /// Learning rate, the highest one where it changes [default: 0.01, of adamw 0.001]
     #[arg(long, value_name = "RATE", value_parser = values::positive, allow_negative_numbers = true)]
     lr: Option<f64>,
 
@@ -36,8 +30,29 @@ pub struct Recipe {
     #[arg(long, value_name = "EPOCHS", value_parser = values::not_negative, allow_negative_numbers = true)]
     warmup: Option<f64>,
 
-    /// What moves the parameters: sgd, or adamw, whose learning rates are some ten times lower. As PyTorch's
-    /// [default: sgd]
+    /// Validate, test and keep a moving average of the weights, of which each step keeps this share: in [0, 1), such as
+    /// 0.995; 0 is none [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_one, allow_negative_numbers = true)]
+    ema: Option<f64>,
+
+    /// End when validation has not improved for N epochs; the schedule stays that of --epochs
+    #[arg(long, value_name = "N", value_parser = values::epochs, allow_negative_numbers = true)]
+    patience: Option<u32>,
+}
+
+/// What a single training step does, and what it begins with.
+#[derive(clap::Args)]
+pub struct Step {
+    /// A set of the settings below; those given beside it replace its own. notebook: the classic run, each setting's default.
+    /// fast: 99% of MNIST in seconds. accurate: 99.6% of MNIST in minutes. What they stand for is in the run's config.toml
+    #[arg(long, value_enum, default_value = "notebook", hide_possible_values = true)]
+    preset: Preset,
+
+    /// Images per training step, at most 4096 [default: 32]
+    #[arg(long, value_name = "N", value_parser = values::batch_size, allow_negative_numbers = true)]
+    batch_size: Option<u32>,
+
+    /// What moves the parameters: sgd or adamw, as PyTorch's [default: sgd]
     #[arg(long, value_name = "NAME", value_parser = values::optimizer)]
     optimizer: Option<run::Optimizer>,
 
@@ -77,11 +92,6 @@ pub struct Recipe {
     #[arg(long, value_name = "SHARE", value_parser = values::below_one, allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
 
-    /// Validate, test and keep a moving average of the weights, of which each step keeps this share: in [0, 1), such as
-    /// 0.995; 0 is none [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = values::below_one, allow_negative_numbers = true)]
-    ema: Option<f64>,
-
     /// Probability of zeroing a feature before the last layer, in [0, 1) [default: 0.5]
     #[arg(long, value_name = "P", value_parser = values::below_one, allow_negative_numbers = true)]
     dropout: Option<f64>,
@@ -93,10 +103,6 @@ pub struct Recipe {
     /// Share of the training images held out for validation, in (0, 1)
     #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
     val_fraction: f64,
-
-    /// End when validation has not improved for N epochs; the schedule stays that of --epochs
-    #[arg(long, value_name = "N", value_parser = values::epochs, allow_negative_numbers = true)]
-    patience: Option<u32>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -106,49 +112,73 @@ enum Preset {
     Accurate,
 }
 
-impl Recipe {
-    /// The preset's settings, but for those that were given.
-    /// `predecessor` is what `--from` names.
-    pub fn training(&self, epochs: Option<u32>, predecessor: Option<&Predecessor>) -> Result<run::Training, Failure> {
-        let preset = match self.preset {
+impl Step {
+    fn preset(&self) -> run::Training {
+        match self.preset {
             Preset::Notebook => run::Training::NOTEBOOK,
             Preset::Fast => run::Training::FAST,
             Preset::Accurate => run::Training::ACCURATE,
-        };
-        let optimizer = self.optimizer.unwrap_or(preset.optimizer);
-        // The classic network's.
-        let dropout = self.dropout.or(preset.dropout).or(Some(0.0));
-        let model = match self.dropout {
-            Some(_) => None,
-            None => predecessor.map(Predecessor::layers).or(self.model.clone()).map(Into::into).or(preset.model),
-        };
+        }
+    }
+
+    /// The preset's settings, but for those that were given. `predecessor` is what `--from` names. Of another optimizer
+    /// than the preset's, rate and weight decay are its own.
+    pub fn training(&self, predecessor: Option<&Predecessor>) -> Result<run::Training, Failure> {
+        let preset = self.preset();
         if let (Some(_), Preset::Accurate) = (self.dropout, self.preset) {
             let message = "`--dropout` is the classic network's; of this preset's it stands in the layers: give `--model`";
             return Err(Failure::Usage(message.into()));
         }
-        let training = run::Training {
-            epochs: epochs.unwrap_or(preset.epochs),
+        let model = predecessor.map(Predecessor::layers).or(self.model.clone()).map(Into::into).or(preset.model);
+        let dropout = self.dropout.or(preset.dropout).filter(|_| model.is_none());
+        let optimizer = self.optimizer.unwrap_or(preset.optimizer);
+        let (learning_rate, weight_decay) = match optimizer == preset.optimizer {
+            true => (preset.learning_rate, preset.weight_decay),
+            false => optimizer.defaults(),
+        };
+        Ok(run::Training {
             batch_size: self.batch_size.unwrap_or(preset.batch_size),
-            learning_rate: self.lr.unwrap_or(preset.learning_rate),
+            learning_rate,
+            optimizer,
             momentum: self.momentum.unwrap_or(preset.momentum),
             nesterov: preset.nesterov && !self.no_nesterov,
-            dropout: dropout.filter(|_| model.is_none()),
+            weight_decay: self.weight_decay.unwrap_or(weight_decay),
+            dropout,
             seed: self.seed,
             val_fraction: self.val_fraction,
-            schedule: self.schedule.unwrap_or(preset.schedule),
-            warmup: self.warmup.unwrap_or(preset.warmup),
-            optimizer,
-            weight_decay: self.weight_decay.unwrap_or(match optimizer == preset.optimizer {
-                true => preset.weight_decay,
-                false => optimizer.weight_decay(),
-            }),
             label_smoothing: self.label_smoothing.unwrap_or(preset.label_smoothing),
-            ema: self.ema.unwrap_or(preset.ema),
-            patience: self.patience.or(preset.patience),
             model,
             from: self.from.as_ref().map(|path| path.display().to_string()),
             freeze: self.freeze.unwrap_or_default(),
             augment: self.augment.or(preset.augment).filter(|&amounts| amounts != Amounts::NONE),
+            ..preset
+        })
+    }
+
+    /// The network to begin with.
+    pub fn predecessor(&self) -> Result<Option<Predecessor>, Failure> {
+        self.from.as_deref().map(Predecessor::load).transpose()
+    }
+}
+
+impl Recipe {
+    /// See [`Step::predecessor`].
+    pub fn predecessor(&self) -> Result<Option<Predecessor>, Failure> {
+        self.step.predecessor()
+    }
+
+    /// The preset's settings, but for those that were given. `predecessor` is what `--from` names.
+    pub fn training(&self, epochs: Option<u32>, predecessor: Option<&Predecessor>) -> Result<run::Training, Failure> {
+        let (step, preset) = (self.step.training(predecessor)?, self.step.preset());
+        let same_optimizer = step.optimizer == preset.optimizer;
+        let training = run::Training {
+            epochs: epochs.unwrap_or(preset.epochs),
+            learning_rate: self.lr.unwrap_or(if same_optimizer { preset.learning_rate } else { step.learning_rate }),
+            schedule: self.schedule.unwrap_or(preset.schedule),
+            warmup: self.warmup.unwrap_or(preset.warmup),
+            ema: self.ema.unwrap_or(preset.ema),
+            patience: self.patience.or(preset.patience),
+            ..step
         };
         let (warmup, epochs) = (training.warmup, training.epochs);
         match warmup <= f64::from(epochs) {

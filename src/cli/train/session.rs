@@ -13,7 +13,7 @@ use mnist_wgpu::evaluation::{Judged, judge};
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::metrics::Totals;
 use mnist_wgpu::model::Model;
-use mnist_wgpu::run::{self, Config, Lock, Run, RunError};
+use mnist_wgpu::run::{self, Config, Lock, Run, RunError, Tested};
 use mnist_wgpu::sources::Found;
 use mnist_wgpu::state::State;
 use mnist_wgpu::tensorboard::{EventWriter, TensorBoardError};
@@ -147,13 +147,16 @@ impl<'a> Session<'a> {
         let best = run::load_network(&self.run.path(run::MODEL))?;
         let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
+        let tested = self.run.write_tested(&self.tested(&best, &judged));
         let reported = report::write(&self.run, &self.config, self.data, &self.rows, &best, &judged);
         print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", totals.loss(), totals.accuracy()))
             .map_err(|error| self.explain(TrainError::Observer(error.into())))?;
-        reported.map_err(|error| {
+        let again = |error: &dyn Error| {
             let how = format!("{folder} holds the network; `train --resume` makes its report again");
             Failure::saying(format!("{error}; {how}"))
-        })?;
+        };
+        tested.map_err(|error| again(&error))?;
+        reported.map_err(|error| again(&error))?;
         note(format_args!("Saved as {folder}: report.html shows how it went."));
         if let Some(doubt) = self.doubt(totals) {
             tell(format_args!(
@@ -204,6 +207,13 @@ impl<'a> Session<'a> {
         let judged = judge(engine, Set::Test, &order, self.training().batch_size as usize, self).await;
         self.watch.clear();
         judged.map_err(|error| self.explain(error))
+    }
+
+    /// What is kept of the test.
+    fn tested(&self, best: &Checkpoint, judged: &Judged) -> Tested {
+        let data = &self.data.dataset;
+        let epoch = best.info.as_ref().map_or(self.position.epochs, |info| info.epoch);
+        Tested::new(self.position.epochs, epoch, &data.classes, judged, &data.test.labels)
     }
 
     /// An early end, with what it means for the run.
