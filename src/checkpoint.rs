@@ -75,6 +75,11 @@ impl Checkpoint {
         self.info.as_ref().map_or_else(data::digits, |info| info.classes.clone())
     }
 
+    /// Whether it takes strokes as MNIST has them: white on black, 28x28.
+    pub fn takes_strokes(&self) -> bool {
+        self.model.shapes()[0].0 == [1, 28, 28] && !self.takes_whole()
+    }
+
     /// Whether it takes pictures as they are, and not digits that were found in them: it has learned pictures of a
     /// folder, or clothes, which are no strokes.
     pub fn takes_whole(&self) -> bool {

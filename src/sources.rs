@@ -25,7 +25,7 @@ const SYNTHETIC_SEED: u64 = 0x6d6e_6973_7400_0001;
 #[derive(Clone, Debug)]
 pub struct Found {
     pub dataset: Dataset,
-    /// A [`Published`] one's if all four files are that one's, `synthetic`, [`pictures::NAME`], or else `custom`.
+    /// A [`Published`] one's if all four files are that one's, `synthetic`, [`pictures::NAME`], [`pictures::STROKES`], or else `custom`.
     pub name: String,
     pub origin: Origin,
 }

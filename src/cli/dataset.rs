@@ -64,7 +64,8 @@ impl DataArguments {
         let [channels, height, width] = network.model.shapes()[0].image().unwrap_or_default();
         let info = network.info.as_ref();
         let seed = info.map_or(0, |info| info.seed);
-        let pictures = Settings { seed, size: Some([height, width]), channels: Some(channels) };
+        let strokes = network.takes_strokes();
+        let pictures = Settings { seed, size: Some([height, width]), channels: Some(channels), strokes };
         let own = info.filter(|_| self.data_dir.is_none() && self.dataset.is_none());
         let own = own.filter(|info| info.dataset != MNIST.name && info.dataset != "synthetic");
         let run = run::resolve(path);
@@ -85,7 +86,8 @@ impl DataArguments {
     pub fn load_again(&self, before: &run::Data, classes: &[String], seed: u64) -> Result<Found, Failure> {
         let there = before.folder.clone().filter(|folder| sources::is_there(folder));
         let [channels, height, width] = before.shape;
-        let pictures = Settings { seed, size: Some([height, width]), channels: Some(channels) };
+        let strokes = before.name == pictures::STROKES;
+        let pictures = Settings { seed, size: Some([height, width]), channels: Some(channels), strokes };
         let mut found = match (self.data_dir.clone().or(there), &before.folder) {
             (None, None) => {
                 let found = sources::draw(Some("the run was begun with them".into()));
@@ -137,7 +139,8 @@ fn folder(data_dir: &Option<PathBuf>, wanted: Wanted) -> Result<Option<Named>, F
 
 /// Numbers the classes of a data set as a network with these classes does, where they are known to it by name. Names of
 /// IDX files that are not may be other names for the same numbers; those of a folder of pictures are what it is.
-fn number_as(classes: &[String], found: &mut Found) -> Result<(), Failure> {
+pub fn number_as(classes: &[String], found: &mut Found) -> Result<(), Failure> {
+    let pictures = is_folder_of_pictures(found);
     let data = &mut found.dataset;
     let number = |name: &String| classes.iter().position(|known| known == name);
     let numbers: Vec<Option<usize>> = data.classes.iter().map(number).collect();
@@ -149,13 +152,18 @@ fn number_as(classes: &[String], found: &mut Found) -> Result<(), Failure> {
             data.classes = classes.to_vec();
             Ok(())
         }
-        Some(unknown) if found.name == pictures::NAME => Err(Failure::saying(format!(
+        Some(unknown) if pictures => Err(Failure::saying(format!(
             "the network does not know the class `{}` of the pictures; it knows: {}",
             data.classes[unknown],
             classes.join(", ")
         ))),
         Some(_) => Ok(()),
     }
+}
+
+/// Whether it was read from a folder of pictures, whose classes are its sub-folders.
+pub fn is_folder_of_pictures(found: &Found) -> bool {
+    [pictures::NAME, pictures::STROKES].contains(&found.name.as_str())
 }
 
 fn fetch(sources: &Sources) -> Result<Found, Failure> {
@@ -180,7 +188,7 @@ fn fetch(sources: &Sources) -> Result<Found, Failure> {
     match &found.origin {
         Origin::Directory(folder) | Origin::Downloaded(folder) => {
             note(format_args!("Data: {} ({}), {train} training and {test} test images", found.name, folder.display()));
-            if data.shape != [1, 28, 28] || data.classes.len() != 10 || found.name == pictures::NAME {
+            if data.shape != [1, 28, 28] || data.classes.len() != 10 || is_folder_of_pictures(&found) {
                 let ([c, h, w], classes) = (data.shape, data.classes.len());
                 let colours = if c == 1 { "grey" } else { "colour" };
                 note(format_args!("      {classes} classes, {h}x{w} pixels, {colours}"));

@@ -3,7 +3,7 @@
 use super::dataset::{DataArguments, NOT_MNIST, is_synthetic, warn_if_synthetic};
 use super::device::{self, DeviceArguments};
 use super::output::note;
-use super::train::{self, Step};
+use super::train::{self, Predecessor, Step};
 use super::watch::Bar;
 use super::{Failure, interrupt, print, values};
 use mnist_wgpu::data::split;
@@ -13,7 +13,7 @@ use mnist_wgpu::gpu::drive;
 use mnist_wgpu::lr_find::{Search, Suggestion, Sweep, search};
 use mnist_wgpu::report::{self, Heading, lr_find::rounded};
 use mnist_wgpu::run::Training;
-use mnist_wgpu::sources::{Found, pictures};
+use mnist_wgpu::sources::Found;
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::{Observer, Progress, TrainError};
 use serde::Serialize;
@@ -102,7 +102,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let training = arguments.step.training(predecessor.as_ref())?;
     interrupt::end_saying("interrupted");
     let context = device::open(&arguments.device)?;
-    let found = arguments.data.load(pictures::Settings { seed: training.seed, size: None, channels: None })?;
+    let mut found = arguments.data.load(Predecessor::pictures(predecessor.as_ref(), training.seed))?;
+    if let Some(predecessor) = &predecessor {
+        predecessor.number(&mut found)?;
+    }
     let data = &found.dataset;
     let model = train::model_of(data, &training)?;
     train::check_split(data, &training)?;

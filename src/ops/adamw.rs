@@ -65,12 +65,9 @@ impl AdamW {
 
 pub mod cpu {
     use super::AdamW;
-    use crate::ops::Real;
     use crate::ops::lanes::widest;
+    use crate::ops::{PER_TASK, Real};
     use rayon::prelude::*;
-
-    /// Parameters that one task takes.
-    const PER_TASK: usize = 32 * 1024;
 
     /// `p -= lr * weight_decay * p`, `m = beta1 * m + (1 - beta1) * g`, `v = beta2 * v + (1 - beta2) * g^2`, then `p -=
     /// lr * correction1 * m / (sqrt(v) * correction2 + epsilon)`; see [`AdamW::corrections`].

@@ -135,29 +135,35 @@ impl OnCpu for AvgPool2d {
 pub mod cpu {
     use super::AvgPool2d;
     use crate::ops::Real;
+    use rayon::prelude::*;
+
+    /// Planes that one task takes.
+    const PLANES: usize = 64;
 
     /// `y[p]` is the sum of window `p` over its size.
     pub fn forward<T: Real>(op: &AvgPool2d, x: &[T], y: &mut [T]) {
         let (ph, pw) = op.pooled();
         let size = T::of((op.rows * op.columns) as f64);
-        for (x, y) in x.chunks_exact(op.height * op.width).zip(y.chunks_exact_mut(ph * pw)) {
+        let planes = x.par_chunks_exact(op.height * op.width).with_min_len(PLANES).zip(y.par_chunks_exact_mut(ph * pw));
+        planes.for_each(|(x, y)| {
             for (p, y) in y.iter_mut().enumerate() {
                 let corner = p / pw * op.rows * op.width + p % pw * op.columns;
                 let rows = (0..op.rows).flat_map(|row| &x[corner + row * op.width..][..op.columns]);
                 *y = rows.copied().sum::<T>() / size;
             }
-        }
+        });
     }
 
     /// `d_x` is the window's `d_y` over its size, 0 in rows and columns that fill no window.
     pub fn backward<T: Real>(op: &AvgPool2d, d_y: &[T], d_x: &mut [T]) {
         let (ph, pw) = op.pooled();
         let size = T::of((op.rows * op.columns) as f64);
-        for (d_x, d_y) in d_x.chunks_exact_mut(op.height * op.width).zip(d_y.chunks_exact(ph * pw)) {
+        let planes = d_x.par_chunks_exact_mut(op.height * op.width).with_min_len(PLANES);
+        planes.zip(d_y.par_chunks_exact(ph * pw)).for_each(|(d_x, d_y)| {
             for (i, d_x) in d_x.iter_mut().enumerate() {
                 let (py, px) = (i / op.width / op.rows, i % op.width / op.columns);
                 *d_x = if py < ph && px < pw { d_y[py * pw + px] / size } else { T::zero() };
             }
-        }
+        });
     }
 }

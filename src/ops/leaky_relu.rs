@@ -116,21 +116,27 @@ impl OnCpu for LeakyRelu {
 
 pub mod cpu {
     use super::LeakyRelu;
-    use crate::ops::Real;
+    use crate::ops::{PER_TASK, Real};
+    use rayon::prelude::*;
 
     /// `y = x` where `x > 0`, else `slope * x`
     pub fn forward<T: Real>(op: &LeakyRelu, x: &[T], y: &mut [T]) {
         let slope = T::of(op.slope.into());
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = if x > T::zero() { x } else { slope * x };
-        }
+        y.par_chunks_mut(PER_TASK).zip(x.par_chunks(PER_TASK)).for_each(|(y, x)| {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = if x > T::zero() { x } else { slope * x };
+            }
+        });
     }
 
     /// `d_x = d_y` where `x > 0`, else `slope * d_y`
     pub fn backward<T: Real>(op: &LeakyRelu, x: &[T], d_y: &[T], d_x: &mut [T]) {
         let slope = T::of(op.slope.into());
-        for ((d_x, &x), &d_y) in d_x.iter_mut().zip(x).zip(d_y) {
-            *d_x = if x > T::zero() { d_y } else { slope * d_y };
-        }
+        let tasks = d_x.par_chunks_mut(PER_TASK).zip(x.par_chunks(PER_TASK)).zip(d_y.par_chunks(PER_TASK));
+        tasks.for_each(|((d_x, x), d_y)| {
+            for ((d_x, &x), &d_y) in d_x.iter_mut().zip(x).zip(d_y) {
+                *d_x = if x > T::zero() { d_y } else { slope * d_y };
+            }
+        });
     }
 }

@@ -154,6 +154,10 @@ impl OnCpu for MaxPool2d {
 pub mod cpu {
     use super::MaxPool2d;
     use crate::ops::Real;
+    use rayon::prelude::*;
+
+    /// Planes that one task takes.
+    const PLANES: usize = 64;
 
     /// `y[p] = max` over window `p`; `winner[p]` is the position in the plane (`row * W + column`) that held it.
     pub fn forward<T: Real>(op: &MaxPool2d, x: &[T], y: &mut [T], winner: &mut [u32]) {
@@ -162,9 +166,9 @@ pub mod cpu {
         if windows == 0 {
             return;
         }
-        let planes =
-            x.chunks_exact(op.height * op.width).zip(y.chunks_exact_mut(windows).zip(winner.chunks_exact_mut(windows)));
-        for (x, (y, winner)) in planes {
+        let planes = x.par_chunks_exact(op.height * op.width).with_min_len(PLANES);
+        let planes = planes.zip(y.par_chunks_exact_mut(windows)).zip(winner.par_chunks_exact_mut(windows));
+        planes.for_each(|((x, y), winner)| {
             for p in 0..windows {
                 let corner = p / pw * op.size * op.width + p % pw * op.size;
                 let mut best = corner;
@@ -178,22 +182,22 @@ pub mod cpu {
                 y[p] = x[best];
                 winner[p] = best as u32;
             }
-        }
+        });
     }
 
     /// `d_x` is `d_y` at each window's winner, 0 elsewhere.
     pub fn backward<T: Real>(op: &MaxPool2d, winner: &[u32], d_y: &[T], d_x: &mut [T]) {
         let (ph, pw) = op.pooled();
-        d_x.fill(T::zero());
         if ph * pw == 0 {
-            return;
+            return d_x.fill(T::zero());
         }
-        let planes =
-            d_x.chunks_exact_mut(op.height * op.width).zip(winner.chunks_exact(ph * pw).zip(d_y.chunks_exact(ph * pw)));
-        for (d_x, (winner, d_y)) in planes {
+        let planes = d_x.par_chunks_exact_mut(op.height * op.width).with_min_len(PLANES);
+        let planes = planes.zip(winner.par_chunks_exact(ph * pw)).zip(d_y.par_chunks_exact(ph * pw));
+        planes.for_each(|((d_x, winner), d_y)| {
+            d_x.fill(T::zero());
             for (&at, &d) in winner.iter().zip(d_y) {
                 d_x[at as usize] = d;
             }
-        }
+        });
     }
 }

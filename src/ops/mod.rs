@@ -32,7 +32,7 @@ mod words;
 
 pub use layer::*;
 pub use op::*;
-pub use real::{Real, samples_per_task};
+pub use real::{PER_TASK, Real, samples_per_task};
 pub use words::{Spoken, TextError, Words};
 
 use crate::gpu::Shader;

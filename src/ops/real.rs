@@ -19,6 +19,9 @@ impl Real for f64 {
     }
 }
 
+/// Elements that one task of an op takes that computes each by itself.
+pub const PER_TASK: usize = 32 * 1024;
+
 /// How many samples of a batch of `n` one task of the CPU path takes. It depends on nothing else, so that sums over
 /// samples do not depend on the number of threads. A task brings along buffers and a gradient of its own: large batches
 /// have larger tasks, not more of them.

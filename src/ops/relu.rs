@@ -105,19 +105,25 @@ impl OnCpu for Relu {
 }
 
 pub mod cpu {
-    use crate::ops::Real;
+    use crate::ops::{PER_TASK, Real};
+    use rayon::prelude::*;
 
     /// `y = max(x, 0)`; a NaN stays one.
     pub fn forward<T: Real>(x: &[T], y: &mut [T]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = if x <= T::zero() { T::zero() } else { x };
-        }
+        y.par_chunks_mut(PER_TASK).zip(x.par_chunks(PER_TASK)).for_each(|(y, x)| {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = if x <= T::zero() { T::zero() } else { x };
+            }
+        });
     }
 
     /// `d_x = d_y` where `x > 0`, else 0
     pub fn backward<T: Real>(x: &[T], d_y: &[T], d_x: &mut [T]) {
-        for ((d_x, &x), &d_y) in d_x.iter_mut().zip(x).zip(d_y) {
-            *d_x = if x <= T::zero() { T::zero() } else { d_y };
-        }
+        let tasks = d_x.par_chunks_mut(PER_TASK).zip(x.par_chunks(PER_TASK)).zip(d_y.par_chunks(PER_TASK));
+        tasks.for_each(|((d_x, x), d_y)| {
+            for ((d_x, &x), &d_y) in d_x.iter_mut().zip(x).zip(d_y) {
+                *d_x = if x <= T::zero() { T::zero() } else { d_y };
+            }
+        });
     }
 }

@@ -57,12 +57,9 @@ pub fn whole_vectors(shader: &Shader, arena: &Tensor) -> Result<usize, GpuError>
 
 pub mod cpu {
     use super::Sgd;
-    use crate::ops::Real;
     use crate::ops::lanes::widest;
+    use crate::ops::{PER_TASK, Real};
     use rayon::prelude::*;
-
-    /// Parameters that one task takes.
-    const PER_TASK: usize = 32 * 1024;
 
     /// `g += weight_decay * p`, `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v`
     /// without.

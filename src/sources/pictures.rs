@@ -8,7 +8,7 @@ use super::folder::{CLASSES, class_names, open};
 use super::{Event, Found, Origin, SourceError};
 use crate::data::idx::MOST_BYTES;
 use crate::data::{Dataset, Images, hold_out};
-use crate::image::{self, EXTENSIONS, Fault, OTHER_EXTENSIONS, Picture};
+use crate::image::{self, Digit, EXTENSIONS, Fault, OTHER_EXTENSIONS, Picture};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +16,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What such a data set is called.
+/// What such a data set is called, and one of the strokes in them.
 pub const NAME: &str = "pictures";
+pub const STROKES: &str = "strokes";
 
 /// Sides of a sample that are not asked for are at most this long, and never shorter than a network takes.
 const LARGEST: u32 = 64;
@@ -45,6 +46,9 @@ pub struct Settings {
     pub size: Option<[usize; 2]>,
     /// 1 for grey, 3 for colour. Without it grey if all pictures are.
     pub channels: Option<usize>,
+    /// Of each picture the largest digit, or what else was written, as `predict` finds it and MNIST has it: white on
+    /// black, 28x28. Size and channels then follow.
+    pub strokes: bool,
 }
 
 /// The folder at or below `folder` that holds classes: archives often put one folder around all.
@@ -114,6 +118,7 @@ pub fn load(
 
     let all: Vec<&Path> = training.iter().chain(&testing).map(|picture| picture.0.as_path()).collect();
     let [height, width] = match settings.size {
+        _ if settings.strokes => [28, 28],
         Some(size) => size,
         None => common_size(&all)?,
     };
@@ -133,7 +138,13 @@ pub fn load(
     let mut pixels = vec![0; len * all.len()];
     let coloured = AtomicBool::new(false);
     pixels.par_chunks_exact_mut(len).zip(&all).try_for_each(|(sample, path)| {
-        sample.copy_from_slice(&image::whole(&decoded(path, Picture::decode)?, shape(3)));
+        let picture = decoded(path, Picture::decode)?;
+        if settings.strokes {
+            let digit = largest(&picture).map_err(|fault| SourceError::Picture { path: path.to_path_buf(), fault })?;
+            sample.copy_from_slice(&digit.sample.repeat(3));
+            return Ok(());
+        }
+        sample.copy_from_slice(&image::whole(&picture, shape(3)));
         if !is_grey(sample) {
             coloured.store(true, Ordering::Relaxed);
         }
@@ -153,7 +164,15 @@ pub fn load(
     let test = Images { pixels: rest, labels: labels(&testing) };
     let dataset = Dataset::new(shape(channels), names, train, test)
         .map_err(|source| SourceError::Dataset { path: folder.into(), source })?;
-    Ok(Found { dataset, name: NAME.into(), origin })
+    let name = if settings.strokes { STROKES } else { NAME };
+    Ok(Found { dataset, name: name.into(), origin })
+}
+
+/// The largest of the digits in a picture.
+fn largest(picture: &Picture) -> Result<Digit, Fault> {
+    let area = |digit: &Digit| u64::from(digit.place[2]) * u64::from(digit.place[3]);
+    let digits = image::digits(picture)?.into_iter();
+    digits.max_by_key(area).ok_or(Fault::Blank { width: picture.size[0], height: picture.size[1] })
 }
 
 /// The folder of training classes, that of test classes if there is one, and what lies beside them.

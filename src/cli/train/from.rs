@@ -1,5 +1,6 @@
 //! Beginning with another network's weights (`--from`).
 
+use crate::cli::dataset::number_as;
 use crate::cli::network::{self, Network, PixelArguments};
 use crate::cli::output::note;
 use crate::cli::{Failure, thousands};
@@ -7,6 +8,7 @@ use mnist_wgpu::data::Dataset;
 use mnist_wgpu::layers;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::ops::Layer;
+use mnist_wgpu::sources::{Found, pictures};
 use mnist_wgpu::state::{Role, State};
 use std::path::Path;
 
@@ -25,6 +27,19 @@ impl Predecessor {
             Some((Layer::Linear(_), others)) => layers::text(others) + ", linear",
             _ => layers::text(layers),
         }
+    }
+
+    /// How the pictures of a folder are read: as strokes if the network takes such, else as they are.
+    pub fn pictures(predecessor: Option<&Self>, seed: u64) -> pictures::Settings {
+        let strokes = predecessor.is_some_and(|predecessor| predecessor.0.checkpoint.takes_strokes());
+        pictures::Settings { seed, strokes, ..pictures::Settings::default() }
+    }
+
+    /// Numbers the classes of a data set as the network does, if it knows all of them by name.
+    pub fn number(&self, found: &mut Found) -> Result<(), Failure> {
+        let classes = self.0.checkpoint.classes();
+        let known = found.dataset.classes.iter().all(|name| classes.contains(name));
+        if known { number_as(&classes, found) } else { Ok(()) }
     }
 
     /// Its numbers in `model`, for the classes of `data`. Where the classes are others the last layer begins anew.

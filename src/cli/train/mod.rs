@@ -11,7 +11,7 @@ use super::device::{self, DeviceArguments};
 use super::output::note;
 use super::watch::WatchArguments;
 use super::{Failure, interrupt, tell, values, version};
-use from::Predecessor;
+pub use from::Predecessor;
 use mnist_wgpu::checkpoint::Checkpoint;
 use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::{CpuEngine, GpuEngine, Settings, Work};
@@ -37,6 +37,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("dataset", |dataset| dataset.conflicts_with("resume")))]
+#[command(mut_arg("resume", |resume| resume.conflicts_with_all(recipe::options())))]
 pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
@@ -73,7 +74,7 @@ pub struct Arguments {
     force: bool,
 
     /// Go on with the run in this folder, to the very bits it would have reached
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Recipe", "Step", "out", "force"], value_parser = values::path())]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"], value_parser = values::path())]
     resume: Option<PathBuf>,
 
     /// Save every N steps, too, so that a crash costs no more than these; an epoch's end and Ctrl-C always save
@@ -89,9 +90,13 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The data set; pictures of one folder are split by `seed`.
-    fn load(&self, seed: u64) -> Result<Found, Failure> {
-        let found = self.data.load(pictures::Settings { seed, size: self.size, channels: None })?;
+    /// The data set; pictures of one folder are split by `seed`, and read as `predecessor` takes them.
+    fn load(&self, seed: u64, predecessor: Option<&Predecessor>) -> Result<Found, Failure> {
+        let settings = pictures::Settings { size: self.size, ..Predecessor::pictures(predecessor, seed) };
+        let mut found = self.data.load(settings)?;
+        if let Some(predecessor) = predecessor {
+            predecessor.number(&mut found)?;
+        }
         match self.size {
             Some(_) if found.name != pictures::NAME => {
                 Err(Failure::Usage("`--size`: expected a folder of pictures by `--data-dir`, found IDX files".into()))
@@ -122,7 +127,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     let run = Run::check(&folder, arguments.force).map_err(advise)?;
     interrupt::end_saying("interrupted; nothing was saved yet");
     let context = device::open(&arguments.device)?;
-    let found = arguments.load(training.seed)?;
+    let found = arguments.load(training.seed, predecessor.as_ref())?;
     begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), &found)
 }
 

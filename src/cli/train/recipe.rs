@@ -2,6 +2,7 @@
 
 use super::from::Predecessor;
 use crate::cli::{Failure, values};
+use clap::Args;
 use mnist_wgpu::layers;
 use mnist_wgpu::ops::TextError;
 use mnist_wgpu::ops::augment::Amounts;
@@ -103,6 +104,12 @@ pub struct Step {
     /// Share of the training images held out for validation, in (0, 1)
     #[arg(long, default_value_t = 0.1, value_name = "SHARE", value_parser = values::fraction, allow_negative_numbers = true)]
     val_fraction: f64,
+}
+
+/// The options of a [`Recipe`].
+pub fn options() -> Vec<clap::Id> {
+    let command = Recipe::augment_args(clap::Command::new("recipe"));
+    command.get_arguments().map(|option| option.get_id().clone()).collect()
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]

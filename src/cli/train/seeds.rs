@@ -5,12 +5,12 @@
 
 use super::{Arguments, Failure, advise, begin_in, folder_of, resume};
 use crate::cli::compare::{tell_of, text};
+use crate::cli::dataset::is_folder_of_pictures;
 use crate::cli::device;
 use crate::cli::output::note;
 use crate::cli::{interrupt, print, tell};
 use mnist_wgpu::comparison::{Comparison, SEED_FOLDER};
 use mnist_wgpu::run::{Config, LAST, MODEL, Run, RunError, Training};
-use mnist_wgpu::sources::pictures;
 use std::path::{Path, PathBuf};
 
 /// What there is to do in a folder.
@@ -44,9 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     interrupt::end_saying("interrupted; nothing was saved yet");
     let context = device::open(&arguments.device)?;
-    let found = arguments.load(training.seed)?;
+    let found = arguments.load(training.seed, predecessor.as_ref())?;
     // Each seed splits the pictures of one folder otherwise.
-    let by_seed = found.name == pictures::NAME;
+    let by_seed = is_folder_of_pictures(&found);
     let sha256 = found.dataset.sha256();
     for folder in tasks.iter().filter_map(|(_, task)| task.there()) {
         let before = Run { folder: folder.into() }.config()?.data;
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             Task::Begin(run) => {
                 note(format_args!("Seed {seed}, {turn}"));
-                let own = if by_seed { Some(arguments.load(training.seed)?) } else { None };
+                let own = if by_seed { Some(arguments.load(training.seed, predecessor.as_ref())?) } else { None };
                 let found = own.as_ref().unwrap_or(&found);
                 begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), found)
             }
