@@ -64,7 +64,7 @@ macro_rules! table {
             /// The layer that `words` name, all of them.
             pub(crate) fn parse(words: &mut Words) -> Result<Self, TextError> {
                 let before = words.clone();
-                let name = words.next().unwrap_or_default();
+                let name = words.word().unwrap_or_default();
                 let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
                 $(if is(<$set_mod::Settings as Spoken>::NAMES) {
                     let settings = <$set_mod::Settings as Spoken>::parse(words)?;

@@ -35,7 +35,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next word, if there is one.
-    pub fn next(&mut self) -> Option<&'a str> {
+    pub fn word(&mut self) -> Option<&'a str> {
         let &(_, word) = self.words.get(self.read)?;
         self.read += 1;
         Some(word)
