@@ -262,7 +262,7 @@ fn data() -> Dataset {
 
 /// How far a number may be from PyTorch's, in roundings of its tensor's largest. Normalisation makes more of a rounding
 /// than the default net does, and each of the ten steps begins with what the one before left. Not derived, as
-/// `net.rs` derives its own: what is wrong in a pass is off by thousands.
+/// `net.rs` derives its own: PyTorch's own float32 run of these steps uses 125 of it.
 const ROUNDINGS: f64 = 400.0;
 
 fn check(what: &str, got: &[f32], want: &[f32]) {
