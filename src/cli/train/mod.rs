@@ -97,11 +97,14 @@ impl Arguments {
         if let Some(predecessor) = predecessor {
             predecessor.number(&mut found)?;
         }
+        let problem = match found.name.as_str() {
+            pictures::NAME => return Ok(found),
+            pictures::STROKES => "expected none, since the network of `--from` takes strokes on 28x28 pixels; leave it out",
+            _ => "expected a folder of pictures by `--data-dir`, found IDX files",
+        };
         match self.size {
-            Some(_) if found.name != pictures::NAME => {
-                Err(Failure::Usage("`--size`: expected a folder of pictures by `--data-dir`, found IDX files".into()))
-            }
-            _ => Ok(found),
+            Some(_) => Err(Failure::Usage(format!("`--size`: {problem}"))),
+            None => Ok(found),
         }
     }
 
