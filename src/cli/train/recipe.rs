@@ -132,7 +132,7 @@ impl Step {
     /// than the preset's, rate and weight decay are its own.
     pub fn training(&self, predecessor: Option<&Predecessor>) -> Result<run::Training, Failure> {
         let preset = self.preset();
-        if let (Some(_), Preset::Accurate) = (self.dropout, self.preset) {
+        if self.dropout.is_some() && preset.model.is_some() {
             let message = "`--dropout` is the classic network's; of this preset's it stands in the layers: give `--model`";
             return Err(Failure::Usage(message.into()));
         }
