@@ -1,37 +1,13 @@
 //! adamw and average: ten steps in a row.
 
 use super::compare::{close, exact, f64s, magnitudes};
-use super::{Compared, Fault, Gpu, Kind, Verdict, on_each};
-use crate::gpu::Tensor;
+use super::gpu::Arena;
+use super::{Compared, Gpu, Kind, Verdict, on_each};
 use crate::ops::Batch;
 use crate::ops::adamw::{AdamW, cpu};
 use crate::ops::average::{self, Average};
 
 const STEPS: usize = 10;
-
-/// What lies behind an arena, which an update must leave as it is. No NaN, because an update would leave it one.
-const BEHIND: f32 = 1.0;
-
-/// An arena that holds `data`, with one element more behind it.
-struct Arena {
-    whole: Tensor,
-    part: Tensor,
-    len: usize,
-}
-
-impl Arena {
-    fn new(gpu: &Gpu, data: Vec<f32>) -> Result<Self, Fault> {
-        let len = data.len();
-        let whole = gpu.in_out("arena", &[data, vec![BEHIND]].concat())?;
-        Ok(Self { part: whole.slice("arena", 0..len), whole, len })
-    }
-
-    async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, Fault> {
-        let mut data: Vec<f32> = gpu.read(&self.whole, self.len + 1).await?;
-        exact("param or mean, the element behind", &[data.pop()], &[Some(BEHIND)])?;
-        Ok(data)
-    }
-}
 
 /// Ten steps of AdamW, each within its bound.
 ///

@@ -1,7 +1,7 @@
 //! A device as the comparisons use it: guards around every tensor, and a record of what ran.
 
 use super::Fault;
-use super::compare::SENTINEL;
+use super::compare::{SENTINEL, exact};
 use crate::gpu::{Context, GpuError, Planner, Tensor, drive, plan};
 use crate::ops::{BackwardTensors, Batch, ForwardTensors, OnGpu};
 use bytemuck::Pod;
@@ -192,5 +192,28 @@ impl Gpu {
             gradients.push(self.read(d, p.len()).await?);
         }
         Ok(gradients)
+    }
+}
+
+/// What lies behind an [`Arena`], which an update must leave as it is. No NaN, because an update would leave it one.
+const BEHIND: f32 = 1.0;
+
+/// Numbers that a kernel updates, all that its tensor has: one element more lies behind and has to stay as it is.
+pub struct Arena {
+    whole: Tensor,
+    pub part: Tensor,
+}
+
+impl Arena {
+    pub fn new(gpu: &Gpu, data: Vec<f32>) -> Result<Self, GpuError> {
+        let len = data.len();
+        let whole = gpu.in_out("arena", &[data, vec![BEHIND]].concat())?;
+        Ok(Self { part: whole.slice("arena", 0..len), whole })
+    }
+
+    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, Fault> {
+        let mut data: Vec<f32> = gpu.read(&self.whole, self.part.len() + 1).await?;
+        exact("an arena, the element behind", &[data.pop()], &[Some(BEHIND)])?;
+        Ok(data)
     }
 }

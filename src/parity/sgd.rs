@@ -1,19 +1,18 @@
 //! sgd: ten steps in a row.
 
 use super::compare::{close, exact, f64s, magnitudes};
+use super::gpu::Arena;
 use super::{Fault, Gpu, Kind, Verdict, on_each};
 use crate::ops::Batch;
 use crate::ops::sgd::{Sgd, cpu};
 
 const STEPS: usize = 10;
+
 /// Products and additions that one step makes of a parameter, so that after k steps no term has been rounded more than
 /// k times as often.
 fn terms(op: &Sgd) -> usize {
     5 + 2 * usize::from(op.weight_decay != 0.0)
 }
-
-/// What lies behind the parameters.
-const BEHIND: f32 = 1.0;
 
 /// Ten steps in a row, each within its bound.
 pub async fn check(gpus: &[Gpu], op: &Sgd, lr: f32, kind: Kind, len: usize) -> Verdict {
@@ -67,22 +66,13 @@ async fn steps(
     len: usize,
     mut compare: impl FnMut(usize, &[f32], &[f32], &[f32]) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    // The kernel updates the whole of the tensor it is given: one element more lies behind and has to stay as it is. No
-    // NaN, because an update would leave it one.
-    let behind = |data: Vec<f32>| gpu.in_out("arena", &[data, vec![BEHIND]].concat());
-    let arenas = [behind(kind.draw(1, len))?, behind(vec![0.0; len])?];
-    let [param, velocity] = arenas.each_ref().map(|arena| arena.slice("arena", 0..len));
-    let read = async |arena| {
-        let mut data: Vec<f32> = gpu.read(arena, len + 1).await?;
-        exact("param or velocity, the element behind", &[data.pop()], &[Some(BEHIND)])?;
-        Ok::<_, Fault>(data)
-    };
+    let [param, velocity] = [Arena::new(gpu, kind.draw(1, len))?, Arena::new(gpu, vec![0.0; len])?];
     for step in 0..STEPS {
         let gradient = kind.draw(100 + step as u32, len);
         let gradient_tensor = gpu.input("gradient", &gradient)?;
         let batch = Batch { learning_rate: lr, ..Batch::default() };
-        gpu.run(batch, |planner| op.plan(planner, &param, &velocity, &gradient_tensor))?;
-        compare(step + 1, &gradient, &read(&arenas[0]).await?, &read(&arenas[1]).await?)?;
+        gpu.run(batch, |planner| op.plan(planner, &param.part, &velocity.part, &gradient_tensor))?;
+        compare(step + 1, &gradient, &param.read(gpu).await?, &velocity.read(gpu).await?)?;
     }
     Ok(())
 }
