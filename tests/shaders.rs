@@ -375,15 +375,15 @@ fn workgroup_size() -> usize {
 #[test]
 fn an_op_reports_a_batch_that_is_too_large_for_it() {
     let context = context();
-    // One element per sample, so that only the number of workgroups along z is too large.
+    // One element per sample, so that only the number of workgroups is too large.
     let conv = Conv2d { channels: 1, height: 1, width: 1, out: 1, kernel: 1, padding: 0, stride: 1 };
-    let n = 65_536;
+    let n = 65_535 * 64 + 1;
     let (x, y, saved) = (zeros(&context, "x", n), zeros(&context, "y", n), zeros(&context, "saved", 0));
     let params = [zeros(&context, "weight", 1), zeros(&context, "bias", 1)];
     let tensors =
         mnist_wgpu::ops::ForwardTensors { n, training: true, x: &x, params: &params, buffers: &[], y: &y, saved: &saved };
-    let error = conv.plan_forward(&mut Planner::new(&context), &tensors).expect_err("more than 65,535 samples");
-    assert_names(&error, &["conv2d", "forward", "along z", "smaller batch"]);
+    let error = conv.plan_forward(&mut Planner::new(&context), &tensors).expect_err("more than 65,535 workgroups");
+    assert_names(&error, &["conv2d", "forward", "along x", "smaller batch"]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The CPU path: a whole training step from the ops' mirrors. What a machine without a GPU trains on, and what the
 //! shaders are held against.
 
-use super::rewrite::rewrite;
-use super::{Engine, EngineError, Pass, Settings, Work, arenas, check_data, check_pass, expect, roles, stages};
+use super::rewrite::Rule;
+use super::{Engine, EngineError, Pass, Settings, Stages, Work, arenas, check_data, check_pass, expect, roles};
 use crate::data::{Dataset, Images};
 use crate::metrics::BatchMetrics;
 use crate::model::{Model, Stage};
@@ -21,9 +21,9 @@ pub struct CpuEngine<'a> {
     data: &'a Dataset,
     settings: Settings,
     augment: Option<Augment>,
-    /// So many stages from the first on are not trained, nor the parameters before this one.
-    frozen: (usize, usize),
-    stages: Vec<Stage<dyn OnCpu>>,
+    stages: Stages<dyn OnCpu>,
+    /// What of the arena of parameters is trained.
+    trained: Range<usize>,
     /// Where each parameter lies in the arenas, and each buffer in its own.
     ranges: Vec<Range<usize>>,
     buffer_ranges: Vec<Range<usize>>,
@@ -37,9 +37,9 @@ pub struct CpuEngine<'a> {
     gradients: Vec<f32>,
     input: Vec<f32>,
     targets: Vec<u32>,
-    /// Per stage: output, what it saved, gradient of its output.
+    /// At each place.
     tensors: Vec<Tensors>,
-    /// The stage that put out the logits of the last batch.
+    /// The place of the last batch's logits.
     last: usize,
     images: &'a Images,
     work: Work,
@@ -48,6 +48,7 @@ pub struct CpuEngine<'a> {
     finished: VecDeque<Vec<BatchMetrics>>,
 }
 
+/// Of a batch: what a stage puts out, what it saves, the gradient of its output.
 struct Tensors {
     y: Vec<f32>,
     saved: Vec<u32>,
@@ -63,28 +64,20 @@ impl<'a> CpuEngine<'a> {
     pub fn new(model: &Model, data: &'a Dataset, settings: Settings) -> Result<Self, EngineError> {
         check_data(model, data)?;
         let n = settings.batch_size;
-        let (mut frozen, count) = stages(model, &settings);
-        let trained = frozen.split_off(count);
         let on_cpu = |Stage { layers, op, parameters, buffers }: Stage| -> Stage<dyn OnCpu> {
             Stage { layers, op, parameters, buffers }
         };
-        let on_cpu = |stages: Vec<Stage>| -> Vec<Stage<dyn OnCpu>> {
-            let stages = stages.into_iter().map(on_cpu).collect();
-            if settings.fuse { rewrite(stages, &[chain::chain]) } else { stages }
-        };
-        let (mut stages, trained) = (on_cpu(frozen), on_cpu(trained));
-        let (frozen, first) = (stages.len(), trained.first().map(|stage| stage.parameters.start));
-        let first = first.and_then(|first| model.parameters().get(first)).map_or(0, |parameter| parameter.range.start);
-        stages.extend(trained);
-        let tensors = |stage: &Stage<dyn OnCpu>| Tensors {
+        let chains: &[Rule<dyn OnCpu>] = if settings.fuse { &[chain::chain] } else { &[] };
+        let stages = Stages::new(model, &settings).map(on_cpu, chains);
+        let tensors = |(stage, saved_words): (&Stage<dyn OnCpu>, usize)| Tensors {
             y: vec![0.0; n * stage.op.output_len()],
-            saved: vec![0; n * stage.op.saved_words()],
+            saved: vec![0; n * saved_words],
             d_y: vec![0.0; n * stage.op.output_len()],
         };
         let arena = || vec![0.0; model.arena_len()];
         let buffers = || vec![0.0; Role::Buffers.len(model)];
         Ok(Self {
-            tensors: stages.iter().map(tensors).collect(),
+            tensors: stages.train().iter().zip(stages.saved_words()).map(tensors).collect(),
             ranges: model.parameters().iter().map(|p| p.range.clone()).collect(),
             buffer_ranges: model.buffers().iter().map(|b| b.range.clone()).collect(),
             loss: CrossEntropy { classes: model.classes(), smoothing: settings.smoothing },
@@ -104,17 +97,17 @@ impl<'a> CpuEngine<'a> {
             augment: settings.augment.map(|amounts| Augment::new(data.shape, amounts, settings.seed)),
             data,
             settings,
-            frozen: (frozen, first),
+            trained: stages.trained(model),
             stages,
         })
     }
 
     /// The layers that each stage stands for.
     pub fn stages(&self) -> Vec<Range<usize>> {
-        self.stages.iter().map(|stage| stage.layers.clone()).collect()
+        self.stages.train().iter().map(|stage| stage.layers.clone()).collect()
     }
 
-    /// What stage `stage` put out for the last batch, (N, ...).
+    /// What was put out where training has its stage `stage`, for the last batch, (N, ...).
     pub fn output(&self, stage: usize) -> &[f32] {
         &self.tensors[stage].y
     }
@@ -149,9 +142,9 @@ impl<'a> CpuEngine<'a> {
             let last = &mut self.tensors[last];
             cross_entropy::cpu::backward(&self.loss, &last.y, &self.targets, &mut last.d_y);
             self.backward(step);
-            let trained = self.frozen.1..;
+            let trained = self.trained.clone();
             let mut slots = Vec::from_iter(self.slots.iter_mut().map(|slot| &mut slot[trained.clone()]));
-            let (parameters, gradients) = (&mut self.parameters[trained.clone()], &self.gradients[trained.clone()]);
+            let (parameters, gradients) = (&mut self.parameters[trained.clone()], &self.gradients[trained]);
             self.settings.optimizer.update(&batch, parameters, &mut slots, gradients);
             if let (Some(decay), Some([parameters, buffers])) = (self.settings.average, &mut self.averages) {
                 average::cpu::update(&Average { decay }, step, &self.parameters, parameters);
@@ -161,7 +154,7 @@ impl<'a> CpuEngine<'a> {
         metrics
     }
 
-    /// Runs the stages over the first `count` samples of the input and returns which stage's output is the logits.
+    /// Runs the stages over the first `count` samples of the input and returns the place of the logits.
     fn forward(&mut self, count: usize, step: u32) -> usize {
         let in_training = self.work == Work::Train;
         let (parameters, buffers) = match &mut self.averages {
@@ -169,12 +162,8 @@ impl<'a> CpuEngine<'a> {
             _ => (&self.parameters, &mut self.buffers),
         };
         let mut from = None;
-        for (index, stage) in self.stages.iter().enumerate() {
-            let training = in_training && index >= self.frozen.0;
-            if stage.op.training_only() && !training {
-                continue;
-            }
-            let (before, after) = self.tensors.split_at_mut(index);
+        for (place, stage) in self.stages.of(self.work) {
+            let (before, after) = self.tensors.split_at_mut(place);
             let x = from.map_or(&self.input, |from: usize| &before[from].y);
             let tensors = &mut after[0];
             stage.op.forward(ForwardSlices {
@@ -183,22 +172,20 @@ impl<'a> CpuEngine<'a> {
                 buffers: &mut views_mut(buffers, &self.buffer_ranges[stage.buffers.clone()]),
                 y: &mut tensors.y[..count * stage.op.output_len()],
                 saved: &mut tensors.saved[..count * stage.op.saved_words()],
-                training,
+                training: in_training && place >= self.stages.frozen,
                 step,
             });
-            from = Some(index);
+            from = Some(place);
         }
         from.unwrap_or_default()
     }
 
     /// From the gradient of the logits down to the first stage's parameters, over a full batch.
     fn backward(&mut self, step: u32) {
-        let frozen = self.frozen.0;
-        for (index, stage) in self.stages.iter().enumerate().skip(frozen).rev() {
+        let frozen = self.stages.frozen;
+        for (index, stage) in self.stages.train().iter().enumerate().skip(frozen).rev() {
             let (before, after) = self.tensors.split_at_mut(index);
-            // What put out the input: nothing that a frozen stage left out.
-            let acts = |&before: &usize| before >= frozen || !self.stages[before].op.training_only();
-            let (x, d_x) = match (0..index).rev().find(acts).map(|previous| &mut before[previous]) {
+            let (x, d_x) = match before.last_mut() {
                 Some(previous) => (&previous.y, (index > frozen).then_some(&mut previous.d_y[..])),
                 None => (&self.input, None),
             };

@@ -87,7 +87,7 @@ impl Shared<'_> {
                 network.plan_backward(&mut planner, d_logits)?;
                 let slots = settings.optimizer.slots().iter().map(|&slot| network.arena(Role::Slot(slot)));
                 let (parameters, slots) = (network.arena(Role::Parameters), Vec::from_iter(slots));
-                let trained = network.trained(self.model);
+                let trained = network.stages.trained(self.model);
                 let part = |arena: &Tensor| arena.slice(arena.label.clone(), trained.clone());
                 let parts: Vec<Tensor> = slots.into_iter().map(part).collect();
                 let (moved, gradients) = (part(parameters), part(&network.gradients));
@@ -182,7 +182,7 @@ impl<'a> GpuEngine<'a> {
 
     /// The layers that each stage stands for.
     pub fn stages(&self) -> Vec<Range<usize>> {
-        self.network.stages.iter().map(|stage| stage.layers.clone()).collect()
+        self.network.stages.train().iter().map(|stage| stage.layers.clone()).collect()
     }
 
     /// What stage `stage` put out for the last batch, (N, ...).

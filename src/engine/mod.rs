@@ -3,6 +3,7 @@
 mod cpu;
 mod gpu;
 pub mod rewrite;
+mod stages;
 
 pub use cpu::CpuEngine;
 pub use gpu::GpuEngine;
@@ -10,12 +11,12 @@ pub use gpu::GpuEngine;
 use crate::data::{Dataset, Images};
 use crate::gpu::GpuError;
 use crate::metrics::BatchMetrics;
-use crate::model::{Model, Stage};
+use crate::model::Model;
 use crate::ops::Batch;
 use crate::ops::augment::Amounts;
 use crate::ops::optimizer::Optimizer;
 use crate::state::{Role, State};
-use rewrite::{FUSE, rewrite};
+use stages::Stages;
 use std::ops::Range;
 
 /// Settings that are fixed when a model meets a device.
@@ -168,18 +169,6 @@ fn check_data(model: &Model, data: &Dataset) -> Result<(), EngineError> {
 fn check_pass(pass: &Pass, data_len: usize, longest: usize) -> Result<(), EngineError> {
     expect("the length of an order", pass.order.len(), longest + 1)?;
     pass.order.iter().try_for_each(|&sample| expect("a sample in an order", sample as usize, data_len))
-}
-
-/// The ops of `model` as both paths take them, and how many of them are frozen.
-fn stages(model: &Model, settings: &Settings) -> (Vec<Stage>, usize) {
-    let mut frozen = model.stages(settings.seed);
-    let mut stages = frozen.split_off(frozen.partition_point(|stage| stage.layers.end <= settings.freeze));
-    if settings.fuse {
-        (frozen, stages) = (rewrite(frozen, FUSE), rewrite(stages, FUSE));
-    }
-    let count = frozen.len();
-    frozen.append(&mut stages);
-    (frozen, count)
 }
 
 /// The arenas of a model in training.

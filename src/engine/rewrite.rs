@@ -2,7 +2,7 @@
 //! ops like others.
 
 use crate::model::Stage;
-use crate::ops::{LayerOp, Op, batchnorm2d, conv2d_relu_maxpool2d, linear};
+use crate::ops::{LayerOp, Op, batchnorm2d, conv2d_batchnorm2d, conv2d_relu_maxpool2d, linear};
 use std::any::Any;
 
 /// Takes the ops from one on. Returns how many of them it replaces, and the op that replaces them.
@@ -10,6 +10,9 @@ pub type Rule<O> = fn(&[&dyn Any]) -> Option<(usize, Box<O>)>;
 
 /// Layers that both paths take as one op.
 pub const FUSE: &[Rule<dyn LayerOp>] = &[conv2d_relu_maxpool2d::fuse, batchnorm2d::with_relu, linear::with_dropout];
+
+/// Layers that both paths take as one op in an evaluation, beside those.
+pub const FOLD: &[Rule<dyn LayerOp>] = &[conv2d_batchnorm2d::fold];
 
 /// Applies the first of `rules` that fits, from the first stage to the last.
 pub fn rewrite<O: Op + ?Sized>(stages: Vec<Stage<O>>, rules: &[Rule<O>]) -> Vec<Stage<O>> {

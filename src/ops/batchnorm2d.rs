@@ -84,7 +84,7 @@ pub fn with_relu(ops: &[&dyn Any]) -> Option<(usize, Box<dyn LayerOp>)> {
 
 impl BatchNorm2d {
     /// Numbers of a channel that a backward pass needs: see [`cpu::Channel`].
-    const SAVED: usize = 4;
+    pub(super) const SAVED: usize = 4;
 
     fn dispatch(
         &self,
@@ -103,6 +103,22 @@ impl BatchNorm2d {
             ("RELU", f64::from(u8::from(self.relu))),
         ];
         planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops: 0 })
+    }
+
+    /// Writes `channels`, as an evaluation has them.
+    pub(super) fn plan_recall(
+        &self,
+        planner: &mut Planner,
+        n: usize,
+        params: &[Tensor],
+        buffers: &[Tensor],
+        channels: &Tensor,
+    ) -> Result<(), GpuError> {
+        let c = self.channels;
+        let (weight, bias) = (("weight", &params[0], c), ("bias", &params[1], c));
+        let (mean, var) = (("running_mean", &buffers[0], c), ("running_var", &buffers[1], c));
+        let buffers = [weight, bias, ("channels", channels, Self::SAVED * c), mean, var];
+        self.dispatch(planner, n, "recall", &buffers, [c, 1, 1])
     }
 
     /// A workgroup for each channel.
@@ -139,13 +155,13 @@ impl OnGpu for BatchNorm2d {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
         let (c, len) = (self.channels, t.n * self.input_len());
         let channels = ("channels", t.saved, Self::SAVED * c);
-        let (weight, bias) = (("weight", &t.params[0], c), ("bias", &t.params[1], c));
-        let (mean, var) = (("running_mean", &t.buffers[0], c), ("running_var", &t.buffers[1], c));
         if t.training {
+            let (weight, bias) = (("weight", &t.params[0], c), ("bias", &t.params[1], c));
+            let (mean, var) = (("running_mean", &t.buffers[0], c), ("running_var", &t.buffers[1], c));
             let buffers = [("x", t.x, len), weight, bias, channels, mean, var];
             self.dispatch(planner, t.n, "statistics", &buffers, self.by_channel())?;
         } else {
-            self.dispatch(planner, t.n, "recall", &[weight, bias, channels, mean, var], [c, 1, 1])?;
+            self.plan_recall(planner, t.n, t.params, t.buffers, t.saved)?;
         }
         let buffers = [("x", t.x, len), channels, ("y", t.y, len)];
         self.dispatch(planner, t.n, "forward", &buffers, self.by_element(t.n))
@@ -297,7 +313,22 @@ pub mod cpu {
         (x - channel.mean) * (channel.scale * channel.weight) + channel.bias
     }
 
-    /// `y` is `x` normalised, and cut to 0 below it where the op has ReLU; a NaN stays one.
+    /// The same, cut to 0 below it where the op has ReLU; a NaN stays one.
+    #[inline(always)]
+    fn output<T: Real>(op: &BatchNorm2d, x: T, channel: &Channel<T>) -> T {
+        let value = normalised(x, channel);
+        if op.relu && value <= T::zero() { T::zero() } else { value }
+    }
+
+    /// Normalises a sample where it lies.
+    #[inline(always)]
+    pub fn normalise<T: Real>(op: &BatchNorm2d, channels: &[Channel<T>], sample: &mut [T]) {
+        for (plane, channel) in sample.chunks_exact_mut(op.plane).zip(channels) {
+            plane.iter_mut().for_each(|x| *x = output(op, *x, channel));
+        }
+    }
+
+    /// `y` is `x` normalised.
     pub fn forward<T: Real>(op: &BatchNorm2d, x: &[T], channels: &[Channel<T>], y: &mut [T]) {
         let sample = op.channels * op.plane;
         x.par_chunks(sample).zip(y.par_chunks_mut(sample)).for_each(|(x, y)| {
@@ -307,8 +338,7 @@ pub mod cpu {
                     let planes = x.chunks_exact(op.plane).zip(y.chunks_exact_mut(op.plane));
                     for ((x, y), channel) in planes.zip(channels) {
                         for (y, &x) in y.iter_mut().zip(x) {
-                            let value = normalised(x, channel);
-                            *y = if op.relu && value <= T::zero() { T::zero() } else { value };
+                            *y = output(op, x, channel);
                         }
                     }
                 },

@@ -4,6 +4,7 @@
 //! [`super::conv2d_relu_maxpool2d`] instead.
 
 use super::Attribute::Ints;
+use super::batchnorm2d::BatchNorm2d;
 use super::{
     BackwardSlices, BackwardTensors, Definition, ForwardSlices, ForwardTensors, LayerOp, Misfit, Needed, OnCpu, OnGpu, Op,
     Operator, Place, Shape, Spoken, TextError, Words, weight_and_bias,
@@ -173,9 +174,10 @@ impl Conv2d {
         n: usize,
         entry: &str,
         buffers: &[(&str, &Tensor, usize)],
+        more: &[(&str, f64)],
         invocations: [usize; 3],
     ) -> Result<(), GpuError> {
-        let constants = &[
+        let shape = [
             ("BATCH", n as f64),
             ("CHANNELS", self.channels as f64),
             ("HEIGHT", self.height as f64),
@@ -185,8 +187,48 @@ impl Conv2d {
             ("PADDING", self.padding as f64),
             ("STRIDE", self.stride as f64),
         ];
-        let flops = n as u64 * self.flops();
+        let (constants, flops) = (&[&shape, more].concat(), n as u64 * self.flops());
         planner.dispatch(Dispatch { shader: &SHADER, entry, constants, buffers, invocations, flops })
+    }
+
+    fn dispatch_forward(
+        &self,
+        planner: &mut Planner,
+        t: &ForwardTensors,
+        entry: &str,
+        more: &[(&str, &Tensor, usize)],
+        constants: &[(&str, f64)],
+    ) -> Result<(), GpuError> {
+        let (oh, ow) = self.output_size();
+        let own = [
+            ("x", t.x, t.n * self.input_len()),
+            ("weight", &t.params[0], self.weight_len()),
+            ("bias", &t.params[1], self.out),
+            ("y", t.y, t.n * self.output_len()),
+        ];
+        self.dispatch(planner, t.n, entry, &[&own, more].concat(), constants, tiles(t.n, [oh, ow], self.out))
+    }
+
+    /// A forward pass whose outputs are normalised by the channels in `saved`, and go through ReLU where `relu` is set.
+    pub(super) fn plan_normalised(&self, planner: &mut Planner, t: &ForwardTensors, relu: bool) -> Result<(), GpuError> {
+        let channels = ("channels", t.saved, BatchNorm2d::SAVED * self.out);
+        let relu = ("RELU", f64::from(u8::from(relu)));
+        self.dispatch_forward(planner, t, "forward_normalised", &[channels], &[relu])
+    }
+}
+
+/// Invocations for `n` samples of `channels` channels: each computes a patch in a tile of them.
+fn tiles(n: usize, [height, width]: [usize; 2], channels: usize) -> [usize; 3] {
+    let (down, across) = (height.div_ceil(SHADER.constant("ROWS")), width.div_ceil(SHADER.constant("COLUMNS")));
+    [n * down * across, channels.div_ceil(SHADER.constant("TILE")), 1]
+}
+
+/// `y[n,o] = bias[o] + sum_{c,ky,kx} weight[o,c,ky,kx] * x[n, c, S*y+ky-P, S*x+kx-P]` on the CPU, each sample finished by
+/// `finish` while it is in the cache.
+pub fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
+    match conv.is_minimal() {
+        true => minimal::forward(conv, x, weight, bias, y, finish),
+        false => cpu::forward(conv, x, weight, bias, y, finish),
     }
 }
 
@@ -211,33 +253,28 @@ impl Op for Conv2d {
 
 impl OnGpu for Conv2d {
     fn plan_forward(&self, planner: &mut Planner, t: &ForwardTensors) -> Result<(), GpuError> {
-        let (oh, ow) = self.output_size();
-        let buffers = [
-            ("x", t.x, t.n * self.input_len()),
-            ("weight", &t.params[0], self.weight_len()),
-            ("bias", &t.params[1], self.out),
-            ("y", t.y, t.n * self.output_len()),
-        ];
-        self.dispatch(planner, t.n, "forward", &buffers, [oh * ow, self.out, t.n])
+        self.dispatch_forward(planner, t, "forward", &[], &[])
     }
 
     fn plan_backward(&self, planner: &mut Planner, t: &BackwardTensors) -> Result<(), GpuError> {
         let d_y = ("d_y", t.d_y, t.n * self.output_len());
         let (d_weight, d_bias) = (("d_weight", &t.d_params[0], self.weight_len()), ("d_bias", &t.d_params[1], self.out));
         let buffers = [("x", t.x, t.n * self.input_len()), d_y, d_weight, d_bias];
-        self.dispatch(planner, t.n, "backward_params", &buffers, [self.fan_in() + 1, self.out, 1])?;
+        // Beside the taps there is the bias.
+        let (taps, outputs) = (SHADER.constant("TAPS"), SHADER.constant("OUTPUTS"));
+        let workgroups = [(self.fan_in() + 1).div_ceil(taps), self.out.div_ceil(outputs)];
+        let invocations = [workgroups[0] * SHADER.constant("GROUP"), workgroups[1], 1];
+        self.dispatch(planner, t.n, "backward_params", &buffers, &[], invocations)?;
+
         let Some(d_x) = t.d_x else { return Ok(()) };
         let buffers = [("weight", &t.params[0], self.weight_len()), d_y, ("d_x", d_x, t.n * self.input_len())];
-        self.dispatch(planner, t.n, "backward_input", &buffers, [self.height * self.width, self.channels, t.n])
+        self.dispatch(planner, t.n, "backward_input", &buffers, &[], tiles(t.n, [self.height, self.width], self.channels))
     }
 }
 
 impl OnCpu for Conv2d {
     fn forward(&self, s: ForwardSlices) {
-        match self.is_minimal() {
-            true => minimal::forward(self, s.x, s.params[0], s.params[1], s.y),
-            false => cpu::forward(self, s.x, s.params[0], s.params[1], s.y),
-        }
+        forward(self, s.x, s.params[0], s.params[1], s.y, |_| {});
     }
 
     fn backward(&self, s: BackwardSlices) {

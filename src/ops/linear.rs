@@ -78,7 +78,7 @@ pub fn with_dropout(ops: &[&dyn Any]) -> Option<(usize, Box<dyn LayerOp>)> {
 pub struct Linear {
     pub inputs: usize,
     pub outputs: usize,
-    /// Of the input, in training.
+    /// Of the input.
     pub dropout: Option<Dropout>,
 }
 
@@ -88,9 +88,9 @@ impl Linear {
         Self { inputs, outputs, dropout: None }
     }
 
-    fn constants(&self, n: usize, training: bool) -> Vec<(&'static str, f64)> {
+    fn constants(&self, n: usize) -> Vec<(&'static str, f64)> {
         let mut constants = vec![("BATCH", n as f64), ("INPUTS", self.inputs as f64), ("OUTPUTS", self.outputs as f64)];
-        if let Some(dropout) = self.dropout.as_ref().filter(|_| training) {
+        if let Some(dropout) = &self.dropout {
             constants.extend(dropout.constants());
         }
         constants
@@ -130,7 +130,7 @@ impl OnGpu for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry: "forward",
-            constants: &self.constants(t.n, t.training),
+            constants: &self.constants(t.n),
             buffers: &[
                 ("x", t.x, t.n * self.inputs),
                 ("weight", &t.params[0], self.outputs * self.inputs),
@@ -163,7 +163,7 @@ impl OnGpu for Linear {
         planner.dispatch(Dispatch {
             shader: &SHADER,
             entry,
-            constants: &self.constants(t.n, true),
+            constants: &self.constants(t.n),
             buffers: &buffers,
             invocations: [columns, blocks, 1],
             flops: passes * t.n as u64 * self.flops(),
@@ -173,8 +173,7 @@ impl OnGpu for Linear {
 
 impl OnCpu for Linear {
     fn forward(&self, s: ForwardSlices) {
-        let x = if s.training { self.dropped(s.x, s.step) } else { Cow::Borrowed(s.x) };
-        cpu::forward(self, &x, s.params[0], s.params[1], s.y);
+        cpu::forward(self, &self.dropped(s.x, s.step), s.params[0], s.params[1], s.y);
     }
 
     fn backward(&self, s: BackwardSlices) {

@@ -10,6 +10,7 @@ pub mod average;
 pub mod avgpool2d;
 pub mod batchnorm2d;
 pub mod conv2d;
+pub mod conv2d_batchnorm2d;
 pub mod conv2d_relu_maxpool2d;
 pub mod cross_entropy;
 pub mod dropout;

@@ -24,7 +24,7 @@ pub struct Batch {
 /// What an op reads and writes on the GPU in a forward pass over a batch of `n` samples.
 pub struct ForwardTensors<'a> {
     pub n: usize,
-    /// Training, not evaluation: whether dropout drops anything.
+    /// Training, not evaluation: whose statistics normalise.
     pub training: bool,
     /// (N, `input_len`)
     pub x: &'a Tensor,

@@ -102,7 +102,7 @@ impl Affine for Conv2d {
 
     fn mirror(&self, x: &[f64], weight: &[f64], bias: &[f64], d_y: &[f64]) -> Mirror {
         let mut m = Mirror::unwritten(x, weight, bias, d_y);
-        conv2d::cpu::forward(self, x, weight, bias, &mut m.y);
+        conv2d::cpu::forward(self, x, weight, bias, &mut m.y, |_| {});
         conv2d::cpu::backward_input(self, weight, d_y, &mut m.d_x);
         conv2d::cpu::backward_params(self, x, d_y, &mut m.d_weight, &mut m.d_bias);
         m

@@ -3,8 +3,11 @@
 use super::compare::{EPS, close, f64s, magnitudes, within};
 use super::gpu::Forward;
 use super::{Compared, Fault, Gpu, KINDS, Kind, Verdict, on_each};
+use crate::ops::Op;
 use crate::ops::batchnorm2d::cpu::{self, Channel};
 use crate::ops::batchnorm2d::{BatchNorm2d, SHADER};
+use crate::ops::conv2d::{self, Conv2d};
+use crate::ops::conv2d_batchnorm2d::Conv2dBatchNorm2d;
 
 /// Forward in training and in an evaluation, and all gradients, for all kinds of input.
 ///
@@ -23,9 +26,48 @@ pub async fn check(gpus: &[Gpu], n: usize, op: &BatchNorm2d) -> Verdict {
     Ok(all)
 }
 
+/// A convolution that normalises what it puts out, in an evaluation, for all kinds of input.
+///
+/// The sums of the convolution are off as conv2d's, and what is made of them by a handful of roundings more.
+pub async fn check_folded(gpus: &[Gpu], n: usize, op: &Conv2dBatchNorm2d) -> Verdict {
+    let (conv, norm) = (&op.conv, &op.norm);
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let (x, weight) = (kind.draw(1, n * conv.input_len()), kind.draw(2, conv.weight_len()));
+        let [bias, norm_weight, norm_bias, mean] = [3, 4, 5, 6].map(|stream| Kind::Even.draw(stream, conv.out));
+        let var: Vec<f32> = Kind::Even.draw(7, conv.out).iter().map(|x| x.abs() + 0.25).collect();
+        let [wide_weight, wide_bias, wide_mean, wide_var] = [&norm_weight, &norm_bias, &mean, &var].map(|v| f64s(v));
+        let channels = cpu::recall(&wide_weight, &wide_bias, &wide_mean, &wide_var);
+
+        let mut want = vec![f64::NAN; n * op.output_len()];
+        let normalise = |sample: &mut [f64]| cpu::normalise(norm, &channels, sample);
+        conv2d::cpu::forward(conv, &f64s(&x), &f64s(&weight), &f64s(&bias), &mut want, normalise);
+        let mut bounds = want.clone();
+        let absolute = |sample: &mut [f64]| {
+            for (plane, Channel { mean, scale, weight, bias }) in sample.chunks_exact_mut(norm.plane).zip(&channels) {
+                plane.iter_mut().for_each(|sum| *sum = (*sum + mean.abs()) * (scale * weight).abs() + bias.abs());
+            }
+        };
+        conv2d::cpu::forward(conv, &magnitudes(&x), &magnitudes(&weight), &magnitudes(&bias), &mut bounds, absolute);
+
+        let case = format!("{op:?}, batch {n}, {kind:?}");
+        let compared = on_each(gpus, &case, async |gpu| {
+            let (params, buffers): ([&[f32]; 4], [&[f32]; 2]) = ([&weight, &bias, &norm_weight, &norm_bias], [&mean, &var]);
+            let got = gpu.forward_with(op, n, &x, &params, &buffers, false, 0).await?;
+            Ok(vec![close("y", &got.y, &want, &bounds, conv.fan_in() + 1 + 6)?])
+        });
+        all.extend(compared.await?);
+    }
+    Ok(all)
+}
+
 /// The least that runs every entry point.
 pub async fn smallest(gpus: &[Gpu]) -> Verdict {
-    check(gpus, 2, &BatchNorm2d { channels: 2, plane: 3, relu: true }).await
+    let norm = check(gpus, 2, &BatchNorm2d { channels: 2, plane: 3, relu: true }).await?;
+    let conv = Conv2d { channels: 2, height: 3, width: 4, out: 2, kernel: 2, padding: 1, stride: 2 };
+    let (height, width) = conv.output_size();
+    let folded = Conv2dBatchNorm2d { norm: BatchNorm2d { channels: 2, plane: height * width, relu: true }, conv };
+    Ok([norm, check_folded(gpus, 2, &folded).await?].concat())
 }
 
 struct Inputs<'a> {

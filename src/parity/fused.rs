@@ -88,9 +88,9 @@ impl Inputs {
         let conv = self.conv();
         let mut sums = vec![f64::NAN; self.n * conv.output_len()];
         let mut bounds = sums.clone();
-        conv2d::cpu::forward(&conv, &f64s(&self.x), &f64s(&self.weight), &f64s(&self.bias), &mut sums);
+        conv2d::cpu::forward(&conv, &f64s(&self.x), &f64s(&self.weight), &f64s(&self.bias), &mut sums, |_| {});
         let (x, weight, bias) = (magnitudes(&self.x), magnitudes(&self.weight), magnitudes(&self.bias));
-        conv2d::cpu::forward(&conv, &x, &weight, &bias, &mut bounds);
+        conv2d::cpu::forward(&conv, &x, &weight, &bias, &mut bounds, |_| {});
         bounds.iter_mut().for_each(|b| *b = bound(self.op.fan_in() + 1, *b));
         (sums, bounds)
     }

@@ -240,7 +240,7 @@ pub fn conv2d_meets(file: &str, count: usize) {
                 let (x, weight, bias, d_y) = (of(&case.x), of(&case.params[0]), of(&case.params[1]), of(&case.d_y));
                 let (mut y, mut d_x) = (zeros(d_y.len()), zeros(x.len()));
                 let (mut d_weight, mut d_bias) = (zeros(weight.len()), zeros(out));
-                conv2d::cpu::forward(&op, &x, &weight, &bias, &mut y);
+                conv2d::cpu::forward(&op, &x, &weight, &bias, &mut y, |_| {});
                 conv2d::cpu::backward_input(&op, &weight, &d_y, &mut d_x);
                 conv2d::cpu::backward_params(&op, &x, &d_y, &mut d_weight, &mut d_bias);
                 (y, d_x, [d_weight, d_bias])

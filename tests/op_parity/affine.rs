@@ -104,8 +104,8 @@ fn the_minimal_convolution_is_the_plain_one_at_odd_sizes_and_paddings() {
         };
         let unwritten = |len| (vec![f64::NAN; len], vec![f64::NAN; len]);
         let (mut got, mut want) = unwritten(d_y.len());
-        minimal::forward(&op, &x, &weight, &bias, &mut got);
-        conv2d::cpu::forward(&op, &x, &weight, &bias, &mut want);
+        minimal::forward(&op, &x, &weight, &bias, &mut got, |_| {});
+        conv2d::cpu::forward(&op, &x, &weight, &bias, &mut want, |_| {});
         close("y", &got, &want, op.fan_in());
         let (mut got, mut want) = unwritten(x.len());
         minimal::backward_input(&op, &weight, &d_y, &mut got);

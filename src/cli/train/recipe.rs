@@ -1,13 +1,10 @@
 //! The recipe of a run: its options, and the presets that they change.
 
 use super::from::Predecessor;
-use crate::cli::{Failure, values};
+use crate::cli::{Failure, layers, values};
 use clap::Args;
-use mnist_wgpu::layers;
-use mnist_wgpu::ops::TextError;
 use mnist_wgpu::ops::augment::Amounts;
 use mnist_wgpu::{run, schedule};
-use serde::Deserialize;
 use std::path::PathBuf;
 
 /// What determines the result of a run, but for its data, device and number of epochs. A run that is taken up again has
@@ -72,7 +69,7 @@ pub struct Step {
 
     /// The network: its layers with commas between them, or a TOML file with such `layers`. For example "conv 32 3, bn,
     /// relu, pool 2, linear 128, relu, dropout 0.5, linear" [default: the classic one]
-    #[arg(long, value_name = "LAYERS", value_parser = model_text, conflicts_with = "dropout")]
+    #[arg(long, value_name = "LAYERS", value_parser = layers::text, conflicts_with = "dropout")]
     model: Option<String>,
 
     /// Begin with the network of another run, or of a file: its layers and its weights. Where the classes are others the
@@ -193,40 +190,6 @@ impl Recipe {
             false => Err(Failure::Usage(format!("`--warmup {warmup}`: expected at most the {epochs} epochs of the run"))),
         }
     }
-}
-
-/// What a TOML file of a network holds.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelFile {
-    layers: Vec<String>,
-}
-
-/// The text of a network, from an option that is it or names a file with it.
-fn model_text(text: &str) -> Result<String, String> {
-    if !text.ends_with(".toml") {
-        return layers::parse(text, 1).map(|_| text.to_owned()).map_err(|error| pointed(text, &error));
-    }
-    let path = values::expanded(text.into())?;
-    let file = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let expected = "expected `layers`, a list of layers such as [\"conv 32 3\", \"relu\", \"linear\"]";
-    let file: ModelFile = toml::from_str(&file).map_err(|error| format!("{}: {expected}: {error}", path.display()))?;
-    let text = file.layers.join(", ");
-    layers::parse(&text, 1).map_err(|error| pointed(&text, &error))?;
-    Ok(text)
-}
-
-/// A fault in the text of a network, with a mark under its place.
-fn pointed(text: &str, error: &TextError) -> String {
-    let start = text[..error.at.start].rfind('\n').map_or(0, |at| at + 1);
-    let line = text[start..].lines().next().unwrap_or_default();
-    let (before, len) = (text[start..error.at.start].chars().count(), text[error.at.clone()].chars().count().max(1));
-    format!("{error}\n  {line}\n  {}{}", " ".repeat(before), "^".repeat(len))
-}
-
-/// The error that `text`, of a run's own settings, is no network.
-pub fn bad_model(text: Option<&str>, error: &TextError) -> Failure {
-    Failure::Usage(format!("`--model`: {}", pointed(text.unwrap_or_default(), error)))
 }
 
 /// The amounts of an augmentation: `NAME NUMBER` with commas between them.

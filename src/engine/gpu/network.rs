@@ -1,11 +1,10 @@
 //! A model's stages with the tensors between them, planned in either direction.
 
-use crate::engine::{Settings, Work, roles, stages};
+use crate::engine::{Settings, Stages, Work, roles};
 use crate::gpu::{Context, GpuError, Planner, Tensor};
-use crate::model::{Model, Parameter, Stage};
+use crate::model::{Model, Parameter};
 use crate::ops::{BackwardTensors, ForwardTensors};
 use crate::state::Role;
-use std::ops::Range;
 
 /// A model's tensors: views of its arenas.
 struct Weights {
@@ -15,17 +14,16 @@ struct Weights {
 
 pub struct Network {
     n: usize,
-    pub stages: Vec<Stage>,
-    /// So many stages from the first on are not trained.
-    frozen: usize,
+    pub stages: Stages,
     /// The state, one buffer for each arena.
     pub arenas: Vec<(Role, Tensor)>,
     /// Of the parameters, an arena.
     pub gradients: Tensor,
     /// Of the first stage, (N, ...).
     pub input: Tensor,
-    /// Of each stage, (N, ...).
+    /// At each place, (N, ...).
     pub outputs: Vec<Tensor>,
+    /// At each place.
     saved: Vec<Tensor>,
     /// Of training, and of an evaluation.
     weights: [Weights; 2],
@@ -39,15 +37,16 @@ impl Network {
         let arenas = roles(settings).map(arena).collect::<Result<Vec<_>, GpuError>>()?;
         let gradients = Tensor::zeros(context, "gradients", model.arena_len())?;
         let input = Tensor::zeros(context, "input", n * model.shapes()[0].len())?;
-        let (stages, frozen) = stages(model, settings);
-        let tensors = |what: &str, len: fn(&Stage) -> usize| -> Result<Vec<Tensor>, GpuError> {
-            let tensor = |stage: &Stage| {
+        let stages = Stages::new(model, settings);
+        let (mut outputs, mut saved) = (Vec::new(), Vec::new());
+        for (stage, saved_words) in stages.train().iter().zip(stages.saved_words()) {
+            let tensor = |what: &str, len: usize| {
                 let label = format!("{what} of {} at layer {}", stage.op.name(), stage.layers.start);
-                Tensor::zeros(context, label, n * len(stage))
+                Tensor::zeros(context, label, n * len)
             };
-            stages.iter().map(tensor).collect()
-        };
-        let (outputs, saved) = (tensors("output", |s| s.op.output_len())?, tensors("saved", |s| s.op.saved_words())?);
+            outputs.push(tensor("output", stage.op.output_len())?);
+            saved.push(tensor("saved", saved_words)?);
+        }
         let views = |arena: &Tensor, tensors: &[Parameter]| -> Vec<Tensor> {
             tensors.iter().map(|p| arena.slice(p.name.clone(), p.range.clone())).collect()
         };
@@ -59,7 +58,7 @@ impl Network {
         let trained = [Role::Parameters, Role::Buffers];
         let evaluated = if settings.average.is_some() { [Role::Average, Role::AverageBuffers] } else { trained };
         let weights = [weights(trained), weights(evaluated)];
-        Ok(Self { n, frozen, arenas, gradients, input, outputs, saved, weights, d_parameters, stages })
+        Ok(Self { n, arenas, gradients, input, outputs, saved, weights, d_parameters, stages })
     }
 
     /// The arena of `role`, which is among those that training has.
@@ -71,12 +70,9 @@ impl Network {
     pub fn plan_forward(&self, planner: &mut Planner, work: Work) -> Result<&Tensor, GpuError> {
         let weights = &self.weights[work as usize];
         let mut x = &self.input;
-        for (index, stage) in self.stages.iter().enumerate() {
-            let training = work == Work::Train && index >= self.frozen;
-            if stage.op.training_only() && !training {
-                continue;
-            }
-            let (y, saved) = (&self.outputs[index], &self.saved[index]);
+        for (place, stage) in self.stages.of(work) {
+            let training = work == Work::Train && place >= self.stages.frozen;
+            let (y, saved) = (&self.outputs[place], &self.saved[place]);
             let params = &weights.parameters[stage.parameters.clone()];
             let buffers = &weights.buffers[stage.buffers.clone()];
             stage.op.plan_forward(planner, &ForwardTensors { n: self.n, training, x, params, buffers, y, saved })?;
@@ -85,23 +81,12 @@ impl Network {
         Ok(x)
     }
 
-    /// What stage `index` takes in training: what the one before it put out, that was not left out.
-    fn input_of(&self, index: usize) -> &Tensor {
-        let acts = |&before: &usize| before >= self.frozen || !self.stages[before].op.training_only();
-        (0..index).rev().find(acts).map_or(&self.input, |before| &self.outputs[before])
-    }
-
-    /// The elements of the arena of parameters that are trained: all behind those of the frozen stages.
-    pub fn trained(&self, model: &Model) -> Range<usize> {
-        let first = self.stages.get(self.frozen).and_then(|stage| model.parameters().get(stage.parameters.start));
-        first.map_or(0, |parameter| parameter.range.start)..model.arena_len()
-    }
-
     /// Appends the backward pass, from the gradient of the logits to those of the parameters.
     pub fn plan_backward(&self, planner: &mut Planner, d_logits: Tensor) -> Result<(), GpuError> {
         let mut d_y = d_logits;
-        for (index, stage) in self.stages.iter().enumerate().skip(self.frozen).rev() {
-            let d_x = match index == self.frozen {
+        let frozen = self.stages.frozen;
+        for (index, stage) in self.stages.train().iter().enumerate().skip(frozen).rev() {
+            let d_x = match index == frozen {
                 true => None,
                 false => {
                     let label = format!("input gradient of {} at layer {}", stage.op.name(), stage.layers.start);
@@ -110,7 +95,7 @@ impl Network {
             };
             let tensors = BackwardTensors {
                 n: self.n,
-                x: self.input_of(index),
+                x: index.checked_sub(1).map_or(&self.input, |before| &self.outputs[before]),
                 params: &self.weights[Work::Train as usize].parameters[stage.parameters.clone()],
                 saved: &self.saved[index],
                 d_y: &d_y,

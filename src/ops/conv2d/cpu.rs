@@ -1,6 +1,7 @@
 //! Convolution as a matrix product: each sample is unfolded into columns (C*K*K, OH*OW), one per output position.
 
 use super::Conv2d;
+use crate::ops::lanes::widest;
 use crate::ops::matrix::{Matrix, multiply};
 use crate::ops::{Real, samples_per_task};
 use rayon::prelude::*;
@@ -61,8 +62,8 @@ fn fold<T: Real>(op: &Conv2d, runs: &[Run], columns: &[T], d_x: &mut [T]) {
     }
 }
 
-/// `y[n,o] = bias[o] + sum_{c,ky,kx} weight[o,c,ky,kx] * x[n, c, S*y+ky-P, S*x+kx-P]`
-pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T]) {
+/// `y[n,o] = bias[o] + sum_{c,ky,kx} weight[o,c,ky,kx] * x[n, c, S*y+ky-P, S*x+kx-P]`, and then `finish` of each sample
+pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T], finish: impl Fn(&mut [T]) + Sync) {
     let (oh, ow) = op.output_size();
     let runs = runs(op);
     let samples = x.par_chunks(op.channels * op.height * op.width).zip(y.par_chunks_mut(op.out * oh * ow));
@@ -75,6 +76,10 @@ pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut 
             }
             let weight = Matrix::new(weight, op.out, op.fan_in());
             multiply(y, oh * ow, weight, Matrix::new(columns, op.fan_in(), oh * ow), true);
+            widest(
+                #[inline(always)]
+                || finish(y),
+            );
         },
     );
 }

@@ -61,7 +61,7 @@ impl<T: Real> Scratch<T> {
 }
 
 /// As [`super::cpu::forward`].
-pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T]) {
+pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T], finish: impl Fn(&mut [T]) + Sync) {
     let (channels, out) = (op.channels, op.out);
     let (input, output) = (op.input_layout(), op.output_layout());
     let u = winograd::transform_weight(channels, out, weight);
@@ -90,7 +90,10 @@ pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut 
             }
             widest(
                 #[inline(always)]
-                || output.write_sample(outputs, y),
+                || {
+                    output.write_sample(outputs, y);
+                    finish(y);
+                },
             );
         },
     );
@@ -105,7 +108,7 @@ pub fn backward_input<T: Real>(op: &Conv2d, weight: &[T], d_y: &[T], d_x: &mut [
             to.iter_mut().zip(taps.iter().rev()).for_each(|(to, &tap)| *to = tap);
         }
     }
-    forward(&op.transposed(), d_y, &turned, &vec![T::zero(); op.channels], d_x);
+    forward(&op.transposed(), d_y, &turned, &vec![T::zero(); op.channels], d_x, |_| {});
 }
 
 /// As [`super::cpu::backward_params`].

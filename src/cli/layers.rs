@@ -1,0 +1,40 @@
+//! The text of a network, as `--model` has it.
+
+use super::{Failure, values};
+use mnist_wgpu::layers::parse;
+use mnist_wgpu::ops::TextError;
+use serde::Deserialize;
+
+/// What a TOML file of a network holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelFile {
+    layers: Vec<String>,
+}
+
+/// The text of a network, from an option that is it or names a file with it.
+pub fn text(text: &str) -> Result<String, String> {
+    if !text.ends_with(".toml") {
+        return parse(text, 1).map(|_| text.to_owned()).map_err(|error| pointed(text, &error));
+    }
+    let path = values::expanded(text.into())?;
+    let file = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let expected = "expected `layers`, a list of layers such as [\"conv 32 3\", \"relu\", \"linear\"]";
+    let file: ModelFile = toml::from_str(&file).map_err(|error| format!("{}: {expected}: {error}", path.display()))?;
+    let text = file.layers.join(", ");
+    parse(&text, 1).map_err(|error| pointed(&text, &error))?;
+    Ok(text)
+}
+
+/// A fault in the text of a network, with a mark under its place.
+fn pointed(text: &str, error: &TextError) -> String {
+    let start = text[..error.at.start].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let (before, len) = (text[start..error.at.start].chars().count(), text[error.at.clone()].chars().count().max(1));
+    format!("{error}\n  {line}\n  {}{}", " ".repeat(before), "^".repeat(len))
+}
+
+/// The error that `text`, of a run's own settings, is no network.
+pub fn bad(text: Option<&str>, error: &TextError) -> Failure {
+    Failure::Usage(format!("`--model`: {}", pointed(text.unwrap_or_default(), error)))
+}
