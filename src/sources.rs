@@ -80,8 +80,7 @@ pub struct Sources {
 impl Sources {
     /// `folder`, the user's cache folder, and the known mirrors of MNIST.
     pub fn of_user(folder: Option<Named>) -> Self {
-        let cache_dir = choose_native_strategy().ok().map(|user| user.cache_dir().join("mnist-wgpu"));
-        let sources = Self { folder, cache_dir, ..Self::default() };
+        let sources = Self { folder, cache_dir: cache_dir(), ..Self::default() };
         sources.wanting(Wanted::Any)
     }
 
@@ -94,6 +93,11 @@ impl Sources {
         };
         Self { wanted, mirrors: mirrors.iter().map(|&url| url.into()).collect(), ..self }
     }
+}
+
+/// The user's cache folder for this program, if the system has one.
+pub fn cache_dir() -> Option<PathBuf> {
+    choose_native_strategy().ok().map(|user| user.cache_dir().join("mnist-wgpu"))
 }
 
 /// What [`load`] tells while it works.

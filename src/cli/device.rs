@@ -1,6 +1,7 @@
 //! `--device`: what it may say, and which device it means on this machine.
 
 use super::Failure;
+use super::fastest::{self, Job};
 use super::output::note;
 use mnist_wgpu::gpu::context::{is_software, kind};
 use mnist_wgpu::gpu::{Adapters, Context, Options};
@@ -12,7 +13,7 @@ use wgpu::AdapterInfo;
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A hardware GPU if there is one, else the CPU.
+    /// What is fastest, a hardware GPU or the CPU; where nothing is measured, a hardware GPU if there is one.
     Auto,
     Cpu,
     /// The first adapter, software rasterisers included.
@@ -40,14 +41,23 @@ impl FromStr for DeviceChoice {
 /// Which device: the option of `train`, `eval` and `predict`.
 #[derive(Clone, clap::Args)]
 pub struct DeviceArguments {
-    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, or a part of a device's name [default: auto]
+    /// auto (what is fastest, measured once for a network), cpu, gpu, a number of `devices`, or a part of a device's name
+    /// [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
+
+    /// Measure the devices again, for --device auto
+    #[arg(long)]
+    pub remeasure: bool,
 }
 
 impl DeviceArguments {
     pub fn is_cpu(&self) -> bool {
         self.device == Some(DeviceChoice::Cpu)
+    }
+
+    fn is_auto(&self) -> bool {
+        matches!(self.device, None | Some(DeviceChoice::Auto))
     }
 }
 
@@ -61,14 +71,8 @@ pub enum Choice {
 /// Which device `asked` means among the adapters `infos`, and a line that says which and why. The error says what there
 /// is.
 pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, String), String> {
-    let threads = rayon::current_num_threads();
-    let cpu = |why: &str| (Choice::Cpu, format!("Device: the CPU, {threads} threads ({why})"));
-    let adapter = |index: usize, why: &str| {
-        let info = &infos[index];
-        let note = if is_software(info) { "; it computes on the CPU: --device cpu is faster" } else { "" };
-        let line = format!("Device: {} ({}, {}; {why}{note})", info.name, kind(info), info.backend);
-        (Choice::Adapter(index), line)
-    };
+    let cpu = |why: &str| (Choice::Cpu, cpu_line(why));
+    let adapter = |index: usize, why: &str| (Choice::Adapter(index), adapter_line(&infos[index], why));
     let listed = || {
         let lines = infos.iter().enumerate().map(|(i, info)| format!("\n  {i}  {}", info.name));
         format!("there are:{}\n  cpu", lines.collect::<String>())
@@ -91,7 +95,16 @@ pub fn choose(asked: &DeviceChoice, infos: &[AdapterInfo]) -> Result<(Choice, St
     }
 }
 
-/// Why `--device auto` takes what it takes.
+fn cpu_line(why: &str) -> String {
+    format!("Device: the CPU, {} threads ({why})", rayon::current_num_threads())
+}
+
+fn adapter_line(info: &AdapterInfo, why: &str) -> String {
+    let note = if is_software(info) { "; it computes on the CPU: --device cpu is faster" } else { "" };
+    format!("Device: {} ({}, {}; {why}{note})", info.name, kind(info), info.backend)
+}
+
+/// Why `--device auto` takes what it takes, where nothing is measured.
 pub fn auto_reason(infos: &[AdapterInfo]) -> &'static str {
     match infos.iter().any(|info| !is_software(info)) {
         true => "the first GPU found",
@@ -156,18 +169,40 @@ impl Found {
     }
 }
 
-/// Finds and opens the device that the user asked for, telling on stderr which; `None` is the CPU.
-pub fn open(asked: &DeviceArguments) -> Result<Option<Context>, Failure> {
-    let found = find(asked.device.as_ref().unwrap_or(&DeviceChoice::Auto))?;
-    note(&found.line);
-    found.open()
+/// The GPUs among the adapters `infos`.
+pub fn hardware(infos: &[AdapterInfo]) -> impl Iterator<Item = usize> {
+    infos.iter().enumerate().filter(|(_, info)| !is_software(info)).map(|(index, _)| index)
 }
 
-/// The same for a run that is taken up again: where the user names no device, the one that it was on.
-pub fn open_again(asked: &DeviceArguments, before: &run::Device) -> Result<Option<Context>, Failure> {
-    match asked.device {
-        Some(_) => open(asked),
-        None => open(&DeviceArguments { device: Some(device_before(before)?) }),
+impl DeviceArguments {
+    /// Finds the device, before anything takes long.
+    pub fn find(&self) -> Result<Found, Failure> {
+        find(self.device.as_ref().unwrap_or(&DeviceChoice::Auto))
+    }
+
+    /// The same for a run that is taken up again: where the user names no device, the one that it was on.
+    pub fn find_again(&self, before: &run::Device) -> Result<Found, Failure> {
+        match self.device {
+            Some(_) => self.find(),
+            None => find(&device_before(before)?),
+        }
+    }
+
+    /// Opens the device, telling on stderr which; `None` is the CPU. `auto` takes the one that trains `job` fastest.
+    pub fn open(&self, mut found: Found, job: &Job) -> Result<Option<Context>, Failure> {
+        if let Some(adapters) = found.adapters.as_ref().filter(|_| self.is_auto()) {
+            let infos: Vec<_> = adapters.infos().collect();
+            let speeds = fastest::speeds(adapters, hardware(&infos), job, self.remeasure);
+            if !speeds.is_empty() {
+                let why = format!("the fastest for this network: {}; see --device", fastest::line(&speeds));
+                (found.choice, found.line) = match fastest::fastest(&speeds) {
+                    Some(index) => (Choice::Adapter(index), adapter_line(&infos[index], &why)),
+                    None => (Choice::Cpu, cpu_line(&why)),
+                };
+            }
+        }
+        note(&found.line);
+        found.open()
     }
 }
 

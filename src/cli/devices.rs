@@ -1,10 +1,13 @@
 //! `devices`: what --device can choose, and what it takes by itself.
 
-use super::device::{Choice, DeviceChoice, auto_reason, choose};
+use super::device::{auto_reason, hardware};
+use super::fastest::{self, Job, Speed};
 use super::version::version;
 use super::{Failure, print, tell};
+use mnist_wgpu::engine::Settings;
 use mnist_wgpu::gpu::Adapters;
 use mnist_wgpu::gpu::context::kind;
+use mnist_wgpu::model::Model;
 use serde::Serialize;
 use wgpu::{Adapter, AdapterInfo, Features};
 
@@ -16,6 +19,10 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
+    /// Measure again which is the fastest
+    #[arg(long)]
+    remeasure: bool,
+
     /// Print JSON for programs instead of a list
     #[arg(long)]
     json: bool,
@@ -37,7 +44,17 @@ struct Report {
 struct Auto {
     /// As `--device` would have it: a number, or `cpu`.
     device: String,
-    why: &'static str,
+    why: String,
+    /// A training step of the classic network, batch 32, on each device that it may take; empty where there is no choice.
+    measured: Vec<Measured>,
+}
+
+#[derive(Serialize)]
+struct Measured {
+    /// As `--device` would have it.
+    device: String,
+    /// None if it cannot train.
+    ms_per_step: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -69,15 +86,20 @@ struct Cpu {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let adapters = pollster::block_on(Adapters::find());
     let infos: Vec<_> = adapters.infos().collect();
-    let (auto, _) = choose(&DeviceChoice::Auto, &infos).map_err(Failure::saying)?;
-    let device = match auto {
-        Choice::Cpu => "cpu".to_string(),
-        Choice::Adapter(index) => index.to_string(),
+    let model = Model::classic([1, 28, 28], 10, 0.5)?;
+    let job = Job { model: &model, settings: Settings::default() };
+    let speeds = fastest::speeds(&adapters, hardware(&infos), &job, arguments.remeasure);
+    let as_option = |adapter: Option<usize>| adapter.map_or("cpu".to_string(), |index| index.to_string());
+    let why = match speeds.is_empty() {
+        true => auto_reason(&infos).to_string(),
+        false => format!("the fastest with the classic network: {}", fastest::line(&speeds)),
     };
+    let measured = |speed: &Speed| Measured { device: as_option(speed.adapter), ms_per_step: speed.ms_per_step };
+    let measured = speeds.iter().map(measured).collect();
     let described = infos.iter().enumerate().filter_map(|(index, info)| Some(describe(index, info, adapters.get(index)?)));
     let report = Report {
         version: version(),
-        auto: Auto { device, why: auto_reason(&infos) },
+        auto: Auto { device: as_option(fastest::fastest(&speeds)), why, measured },
         adapters: described.collect(),
         cpu: Cpu { threads: rayon::current_num_threads() },
     };

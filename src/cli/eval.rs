@@ -1,14 +1,15 @@
 //! `eval`: how well a saved network judges a set of images, class by class.
 
 use super::dataset::{DataArguments, warn_if_synthetic};
-use super::device::{self, DeviceArguments};
+use super::device::DeviceArguments;
+use super::fastest::Job;
 use super::network::{self, PixelArguments};
 use super::output::note;
 use super::watch::Bar;
 use super::{Failure, interrupt, print, tell, values};
 use mnist_wgpu::checkpoint::Info;
 use mnist_wgpu::data::{Dataset, split};
-use mnist_wgpu::engine::Set;
+use mnist_wgpu::engine::{Set, Settings};
 use mnist_wgpu::evaluation::{Confusion, Judged};
 use mnist_wgpu::train::{Observer, Progress};
 use serde::Serialize;
@@ -87,7 +88,8 @@ struct Class<'a> {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = network::load(Some(&arguments.network), &arguments.pixels)?;
     interrupt::end_saying("interrupted");
-    let context = device::open(&arguments.device)?;
+    let job = Job { model: &network.checkpoint.model, settings: Settings::default() };
+    let context = arguments.device.open(arguments.device.find()?, &job)?;
     let found = arguments.data.load_for(&network.checkpoint, &arguments.network)?;
     let data = &found.dataset;
     interrupt::catch_interrupts();

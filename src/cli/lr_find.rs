@@ -1,7 +1,8 @@
 //! `lr-find`: which learning rate to begin with.
 
 use super::dataset::{DataArguments, NOT_MNIST, is_synthetic, warn_if_synthetic};
-use super::device::{self, DeviceArguments};
+use super::device::DeviceArguments;
+use super::fastest::Job;
 use super::output::note;
 use super::train::{self, Predecessor, Step};
 use super::watch::Bar;
@@ -101,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let predecessor = arguments.step.predecessor()?;
     let training = arguments.step.training(predecessor.as_ref())?;
     interrupt::end_saying("interrupted");
-    let context = device::open(&arguments.device)?;
+    let device = arguments.device.find()?;
     let mut found = arguments.data.load(Predecessor::pictures(predecessor.as_ref(), training.seed))?;
     if let Some(predecessor) = &predecessor {
         predecessor.number(&mut found)?;
@@ -114,6 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(predecessor) => predecessor.state(&model, data, training.seed)?,
         None => State::new(&model, training.seed),
     };
+    let context = arguments.device.open(device, &Job { model: &model, settings })?;
     interrupt::catch_interrupts();
     let sweep = Sweep { from, to, steps };
     let searched = match &context {

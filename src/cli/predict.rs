@@ -4,13 +4,14 @@ mod pictures;
 mod show;
 mod told;
 
-use super::device::{self, DeviceArguments};
+use super::device::DeviceArguments;
+use super::fastest::Job;
 use super::network::{self, Network, PixelArguments};
 use super::picture::Palette;
 use super::{Failure, print, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::doubt::{doubts, own_doubts};
-use mnist_wgpu::engine::Set;
+use mnist_wgpu::engine::{Set, Settings};
 use mnist_wgpu::reading::{Content, Reading};
 use pictures::{Seen, Trouble};
 use std::io::{self, IsTerminal};
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 /// More readings than this are told in a line each unless the user wants to see them.
 const MOST_DRAWN: usize = 20;
 /// What its help says of `--device`: one picture takes less time than opening a GPU.
-const DEVICE: &str = "cpu, auto (a GPU if there is one), gpu, a number of `devices`, or a part of a device's name";
+const DEVICE: &str = "cpu, auto (what trains the network fastest), gpu, a number of `devices`, or a part of a device's name";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,7 +127,8 @@ fn logits(network: &Network, samples: Vec<u8>, device: &DeviceArguments) -> Resu
     let count = samples.len() / shape.iter().product::<usize>();
     let test = Images { pixels: samples, labels: vec![0; count] }; // what it is nobody knows
     let data = Dataset { shape, classes: network.checkpoint.classes(), train: Images::default(), test };
-    let context = if device.is_cpu() { None } else { device::open(device)? };
+    let job = Job { model: &network.checkpoint.model, settings: Settings::default() };
+    let context = if device.is_cpu() { None } else { device.open(device.find()?, &job)? };
     let order: Vec<u32> = (0..count as u32).collect();
     Ok(network.judge(context.as_ref(), &data, Set::Test, &order, &mut ())?.logits)
 }

@@ -1,11 +1,13 @@
 //! What a step costs the host, whatever the device.
 
-use super::measure::{begin, digits, model};
+use super::measure::digits;
 use super::report::{Batching, Host, Spread};
 use crate::cli::Failure;
 use crate::cli::clock::clock;
+use crate::cli::stopwatch::begin;
 use mnist_wgpu::engine::{Engine, GpuEngine, Settings};
 use mnist_wgpu::gpu::{Adapters, Options, drive};
+use mnist_wgpu::model::Model;
 use std::time::Duration;
 
 /// Steps per submit that are tried; training takes at most the last.
@@ -15,14 +17,13 @@ const LENGTH: Duration = Duration::from_millis(300);
 
 /// Times [`Engine::submit`] on wgpu's no-op backend, which validates a step's commands as for any other and runs
 /// nothing. What was submitted is collected outside the time: that the host does while a device works.
-pub fn measure() -> Result<Host, Failure> {
-    let model = model()?;
+pub fn measure(model: &Model) -> Result<Host, Failure> {
     let settings = Settings::default();
     let images = BATCHINGS[BATCHINGS.len() - 1] * settings.batch_size;
     let data = digits(images);
     let context = pollster::block_on(pollster::block_on(Adapters::noop()).open(0, Options::default()))?;
-    let mut engine = GpuEngine::new(&context, &model, &data, settings)?;
-    begin(&mut engine, &model, images)?;
+    let mut engine = GpuEngine::new(&context, model, &data, settings)?;
+    begin(&mut engine, model, images)?;
 
     let mut batchings = Vec::new();
     for steps in BATCHINGS {

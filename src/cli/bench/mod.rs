@@ -1,4 +1,4 @@
-//! `bench`: how fast a device trains the classic network, on digits that repeat.
+//! `bench`: how fast a device trains a network, on digits that repeat.
 //!
 //! Each device and batch size is measured in a process of its own, so that memory and the cold start are those of one.
 
@@ -8,7 +8,7 @@ mod measure;
 mod report;
 
 use super::device::{self, Choice, DeviceChoice};
-use super::{Failure, print, tell, values};
+use super::{Failure, layers, print, tell, values};
 use mnist_wgpu::files;
 use mnist_wgpu::gpu::Adapters;
 use report::{Host, Measured, Report};
@@ -32,6 +32,10 @@ pub struct Arguments {
     /// Images per training step, several with commas between them
     #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = values::batch_size, allow_negative_numbers = true)]
     batch_size: Vec<u32>,
+
+    /// The network, as `train` takes it: layers with commas between them, or a TOML file [default: the classic one]
+    #[arg(long, value_name = "LAYERS", value_parser = layers::text)]
+    model: Option<String>,
 
     /// How long to measure each batch size
     #[arg(long, default_value_t = 5, value_parser = values::seconds, allow_negative_numbers = true)]
@@ -85,16 +89,21 @@ enum Unmeasured {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let (true, Devices::One(device)) = (arguments.here, &arguments.device) {
         let length = Duration::from_secs(arguments.seconds);
-        let measured = measure::run(device, arguments.batch_size[0], length, arguments.kernels)?;
+        let model = measure::model(arguments.model.as_deref())?;
+        let measured = measure::run(device, &model, arguments.batch_size[0], length, arguments.kernels)?;
         return Ok(print(&serde_json::to_string(&measured)?)?);
     }
     // What can be wrong is found out before anything takes long.
     if let Some(path) = &arguments.trace {
         files::check_writable(path).map_err(|source| Unmeasured::Trace { path: path.clone(), source })?;
     }
+    let model = measure::model(arguments.model.as_deref())?;
     let devices = devices(arguments)?;
 
-    tell("The classic network, dropout 0.5, on synthetic digits.");
+    tell(&match &arguments.model {
+        Some(layers) => format!("{layers}; on synthetic digits."),
+        None => "The classic network, dropout 0.5, on synthetic digits.".into(),
+    });
     let mut results = Vec::new();
     for device in &devices {
         for &batch_size in &arguments.batch_size {
@@ -111,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             results.push(measured);
         }
     }
-    let host = host::measure()?;
+    let host = host::measure(&model)?;
     if let Some(path) = &arguments.trace {
         let trace = kernels::trace(&results);
         files::replace(path, trace.as_bytes()).map_err(|source| Unmeasured::Trace { path: path.clone(), source })?;
@@ -156,6 +165,9 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "--here", "--device", device]);
     command.args(["--batch-size", &batch_size.to_string(), "--seconds", &arguments.seconds.to_string()]);
+    if let Some(layers) = &arguments.model {
+        command.args(["--model", layers]);
+    }
     if arguments.kernels || arguments.trace.is_some() {
         command.arg("--kernels");
     }

@@ -8,9 +8,10 @@ mod session;
 
 use super::dataset::DataArguments;
 use super::device::{self, DeviceArguments};
+use super::fastest::Job;
 use super::output::note;
 use super::watch::WatchArguments;
-use super::{Failure, interrupt, tell, values, version};
+use super::{Failure, interrupt, layers, tell, values, version};
 pub use from::Predecessor;
 use mnist_wgpu::checkpoint::Checkpoint;
 use mnist_wgpu::data::{Dataset, split};
@@ -129,8 +130,10 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     let folder = folder_of(arguments)?;
     let run = Run::check(&folder, arguments.force).map_err(advise)?;
     interrupt::end_saying("interrupted; nothing was saved yet");
-    let context = device::open(&arguments.device)?;
+    let device = arguments.device.find()?;
     let found = arguments.load(training.seed, predecessor.as_ref())?;
+    let model = model_of(&found.dataset, &training)?;
+    let context = arguments.device.open(device, &Job { model: &model, settings: settings_of(&training) })?;
     begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), &found)
 }
 
@@ -211,7 +214,8 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let start = Start { position, rows: run.history(position.epochs, &last.history)?, written: last.history.is_empty() };
 
     interrupt::end_saying("interrupted; the run is as it was");
-    let context = device::open_again(&arguments.device, config.device_now())?;
+    let device = arguments.device.find_again(config.device_now())?;
+    let context = arguments.device.open(device, &Job { model, settings })?;
     let now = Resumed { epochs: position.epochs, device: device::describe(context.as_ref()), program: program() };
     if now.device != *config.device_now() {
         tell("      The run was on another device or driver: it goes on well, but not to the same bits.");
@@ -294,7 +298,7 @@ fn on_device<'a>(
 /// The network for the images and classes of `data`.
 pub(super) fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
     let ([_, height, width], classes) = (data.shape, data.classes.len());
-    let layers = training.layers(classes).map_err(|error| recipe::bad_model(training.model.as_deref(), &error))?;
+    let layers = training.layers(classes).map_err(|error| layers::bad(training.model.as_deref(), &error))?;
     Model::new(data.shape, layers, classes).map_err(|error| match training.model {
         Some(_) => Failure::Usage(format!("`--model`, for images of {height}x{width} pixels: {error}")),
         None => Failure::saying(format!(

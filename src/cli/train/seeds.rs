@@ -3,10 +3,9 @@
 //! Each is a run like others, in a folder of its own. Given again, the command passes over the runs that are at their
 //! end, goes on with the one that was stopped, and makes the others.
 
-use super::{Arguments, Failure, advise, begin_in, folder_of, resume};
+use super::{Arguments, Failure, Job, advise, begin_in, folder_of, model_of, resume, settings_of};
 use crate::cli::compare::{tell_of, text};
 use crate::cli::dataset::is_folder_of_pictures;
-use crate::cli::device;
 use crate::cli::output::note;
 use crate::cli::{interrupt, print, tell};
 use mnist_wgpu::comparison::{Comparison, SEED_FOLDER};
@@ -43,8 +42,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folders: Vec<PathBuf> = tasks.iter().map(|(training, _)| folder(training.seed)).collect();
 
     interrupt::end_saying("interrupted; nothing was saved yet");
-    let context = device::open(&arguments.device)?;
+    let device = arguments.device.find()?;
     let found = arguments.load(training.seed, predecessor.as_ref())?;
+    let model = model_of(&found.dataset, &training)?;
+    let context = arguments.device.open(device, &Job { model: &model, settings: settings_of(&training) })?;
     // Each seed splits the pictures of one folder otherwise.
     let by_seed = is_folder_of_pictures(&found);
     let sha256 = found.dataset.sha256();
