@@ -23,6 +23,7 @@ const TILE: u32 = 4u;    // channels of an invocation
 const TAPS: u32 = 4u;    // taps of an invocation of backward_params, each in
 const OUTPUTS: u32 = 8u; // so many output channels
 const GROUP: u32 = 256u; // invocations of a workgroup of backward_params
+const PARTS: u32 = 16u;  // in which it adds up their sums
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;              // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;         // (O, C, K, K)
@@ -299,31 +300,37 @@ fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
     add_up(t + 3u, o, lane, s3);
 }
 
+var<workgroup> sums: array<Eight, GROUP>;
+var<workgroup> parts: array<Eight, PARTS>;
+
+fn plus(x: Eight, y: Eight) -> Eight { return Eight(x.a + y.a, x.b + y.b); }
+
+// Adds up what the invocations have for a tap: first in parts, then those, so that the order never changes.
 fn add_up(t: u32, o: u32, lane: u32, own: Eight) {
-    add_up_four(t, o, lane, own.a);
-    add_up_four(t, o + 4u, lane, own.b);
-}
-
-var<workgroup> sums: array<vec4f, GROUP>;
-
-// Adds up what the invocations have for a tap in the four channels from `o` on, in the form of a tree, so that the order
-// never changes.
-fn add_up_four(t: u32, o: u32, lane: u32, own: vec4f) {
     sums[lane] = own;
-    for (var half = GROUP / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            sums[lane] += sums[lane + half];
+    workgroupBarrier();
+    if (lane < PARTS) {
+        var part = sums[lane];
+        for (var i = lane + PARTS; i < GROUP; i += PARTS) {
+            part = plus(part, sums[i]);
         }
+        parts[lane] = part;
     }
+    workgroupBarrier();
     if (lane == 0u) {
-        let sum = sums[0];
-        store_d_params(t, o, sum.x);
-        store_d_params(t, o + 1u, sum.y);
-        store_d_params(t, o + 2u, sum.z);
-        store_d_params(t, o + 3u, sum.w);
+        var sum = parts[0];
+        for (var i = 1u; i < PARTS; i++) {
+            sum = plus(sum, parts[i]);
+        }
+        store_d_params(t, o, sum.a.x);
+        store_d_params(t, o + 1u, sum.a.y);
+        store_d_params(t, o + 2u, sum.a.z);
+        store_d_params(t, o + 3u, sum.a.w);
+        store_d_params(t, o + 4u, sum.b.x);
+        store_d_params(t, o + 5u, sum.b.y);
+        store_d_params(t, o + 6u, sum.b.z);
+        store_d_params(t, o + 7u, sum.b.w);
     }
-    workgroupBarrier(); // before anybody begins the next
 }
 
 fn store_d_params(t: u32, o: u32, sum: f32) {
