@@ -176,6 +176,33 @@ fn the_table_is_for_people() {
     }
 }
 
+#[test]
+fn the_report_has_every_device_its_selftest_and_the_figures_that_were_measured() {
+    let folder = tempdir().unwrap();
+    let page = folder.path().join("report.md");
+    let layers = "conv 8 3, bn, relu, pool 2, linear";
+    let report = ["--report", page.to_str().unwrap(), "--batch-size", "8,16", "--model", layers, "--json"];
+    let found = json(&report);
+    let page = fs::read_to_string(&page).unwrap();
+    let results = found["results"].as_array().unwrap();
+    let adapters = pollster::block_on(Adapters::find());
+    assert_eq!(results.len(), 2 * (adapters.len() + 1), "each device at both batch sizes");
+    let has = |part: &str| assert!(page.contains(part), "{part:?} is not in {page}");
+    for info in adapters.infos() {
+        has(&format!("| 0 {} | ", info.name));
+        has(&format!("## Kernels: {}, batch 8", info.name));
+    }
+    for result in results {
+        let ms = positive(result, "/ms_per_step/median");
+        has(&format!(" | {} | {ms:.3} | ", result["batch_size"]));
+    }
+    assert_eq!(page.matches("## Kernels").count(), adapters.len(), "of the first batch size alone");
+    for part in [layers, "CPU path", "`--device auto` takes", " of 2", "conv2d.backward_params", "The host encodes"] {
+        has(part);
+    }
+    assert!(!page.contains("**"), "something failed: {page}");
+}
+
 /// Checks that the program refuses `arguments` before it measures, naming `parts`.
 #[track_caller]
 fn refused<S: AsRef<std::ffi::OsStr>>(code: i32, arguments: &[S], parts: &[&str]) {
@@ -203,6 +230,7 @@ fn what_cannot_be_measured_or_written_is_refused_and_named() {
     for unwritable in [folder.path().to_path_buf(), old.join("trace.json")] {
         let trace = unwritable.to_str().unwrap();
         refused(1, &["--device", "gpu", "--trace", trace], &["cannot write the trace", trace]);
+        refused(1, &["--device", "gpu", "--report", trace], &["cannot write the report", trace]);
     }
     // What is there stays until there is something to take its place.
     refused(1, &["--device", "cpu", "--trace", old.to_str().unwrap()], &["timestamps"]);

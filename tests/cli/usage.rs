@@ -9,6 +9,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "train",
             &[
                 ("--device", "[default: auto]"),
+                ("--remeasure", ""),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--dataset", "[default: mnist, else synthetic]"),
                 ("--size", "[default: what most of them have, at most 64]"),
@@ -47,6 +48,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "eval",
             &[
                 ("--device", "[default: auto]"),
+                ("--remeasure", ""),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--dataset", "[default: mnist, else synthetic]"),
                 ("--mean", "[default: what the file says, else 0]"),
@@ -61,6 +63,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             "lr-find",
             &[
                 ("--device", "[default: auto]"),
+                ("--remeasure", ""),
                 ("--data-dir", "[default: $MNIST_DIR, the user's cache folder, a download]"),
                 ("--dataset", "[default: mnist, else synthetic]"),
                 ("--preset", "[default: notebook]"),
@@ -94,6 +97,7 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
                 ("--mean", "[default: what the file says, else 0]"),
                 ("--std", "[default: what the file says, else 1]"),
                 ("--device", "[default: cpu]"),
+                ("--remeasure", ""),
                 ("--help", ""),
             ],
         ),
@@ -108,15 +112,17 @@ fn help_of_each_subcommand_names_every_option_and_its_default() {
             ],
         ),
         ("selftest", &[("--device", "[default: gpu]"), ("--json", ""), ("--help", "")]),
-        ("devices", &[("--json", ""), ("--help", "")]),
+        ("devices", &[("--remeasure", ""), ("--json", ""), ("--help", "")]),
         (
             "bench",
             &[
-                ("--device", "[default: auto]"),
-                ("--batch-size", "[default: 32]"),
+                ("--device", "[default: auto, with --report all]"),
+                ("--batch-size", "[default: 32, with --report 32,128,512]"),
+                ("--model", "[default: the classic one]"),
                 ("--seconds", "[default: 5]"),
                 ("--kernels", ""),
                 ("--trace", ""),
+                ("--report", "[default file: mnist-wgpu-report.md]"),
                 ("--json", ""),
                 ("--help", ""),
             ],

@@ -5,6 +5,7 @@
 mod host;
 mod kernels;
 mod measure;
+mod owner;
 mod report;
 
 use super::device::{self, Choice, DeviceChoice};
@@ -12,7 +13,7 @@ use super::{Failure, layers, print, tell, values};
 use mnist_wgpu::files;
 use mnist_wgpu::gpu::Adapters;
 use report::{Host, Measured, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,17 +21,19 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   mnist-wgpu bench --device all --batch-size 32,256   every device, two batch sizes
-  mnist-wgpu bench --kernels --trace trace.json       each dispatch, also for ui.perfetto.dev";
+  mnist-wgpu bench --kernels --trace trace.json       each dispatch, also for ui.perfetto.dev
+  mnist-wgpu bench --report                           a page on this machine's GPUs, to be shared";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, a part of a device's name, or all
-    #[arg(long, default_value = "auto")]
-    device: Devices,
+    /// auto (a GPU if there is one), cpu, gpu, a number of `devices`, a part of a device's name, or all [default: auto,
+    /// with --report all]
+    #[arg(long)]
+    device: Option<Devices>,
 
-    /// Images per training step, several with commas between them
-    #[arg(long, default_value = "32", value_name = "N", value_delimiter = ',', value_parser = values::batch_size, allow_negative_numbers = true)]
+    /// Images per training step, several with commas between them [default: 32, with --report 32,128,512]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = values::batch_size, allow_negative_numbers = true)]
     batch_size: Vec<u32>,
 
     /// The network, as `train` takes it: layers with commas between them, or a TOML file [default: the classic one]
@@ -48,6 +51,11 @@ pub struct Arguments {
     /// Also the dispatches as a trace for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+
+    /// Also a page in Markdown, to be shared: the devices, their selftest, steps and kernels, beside the CPU path
+    /// [default file: mnist-wgpu-report.md]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = owner::FILE, value_parser = values::path())]
+    report: Option<PathBuf>,
 
     /// Print JSON for programs instead of a table
     #[arg(long)]
@@ -76,8 +84,8 @@ impl FromStr for Devices {
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 enum Unmeasured {
-    #[error("cannot write the trace {}: {source}", path.display())]
-    Trace { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {what} {}: {source}", path.display())]
+    File { what: &'static str, path: PathBuf, source: std::io::Error },
 
     #[error("there is nothing to trace: dispatches can only be timed on a GPU that has timestamps")]
     NoTimestamps,
@@ -87,26 +95,34 @@ enum Unmeasured {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if let (true, Devices::One(device)) = (arguments.here, &arguments.device) {
+    if let (true, Some(Devices::One(device)), [batch_size]) = (arguments.here, &arguments.device, &arguments.batch_size[..])
+    {
         let length = Duration::from_secs(arguments.seconds);
         let model = measure::model(arguments.model.as_deref())?;
-        let measured = measure::run(device, &model, arguments.batch_size[0], length, arguments.kernels)?;
+        let measured = measure::run(device, &model, *batch_size, length, arguments.kernels)?;
         return Ok(print(&serde_json::to_string(&measured)?)?);
     }
     // What can be wrong is found out before anything takes long.
-    if let Some(path) = &arguments.trace {
-        files::check_writable(path).map_err(|source| Unmeasured::Trace { path: path.clone(), source })?;
+    let files = [("the trace", &arguments.trace), ("the report", &arguments.report)];
+    for (what, path) in files.into_iter().filter_map(|(what, path)| Some((what, path.as_ref()?))) {
+        files::check_writable(path).map_err(|source| Unmeasured::File { what, path: path.clone(), source })?;
     }
     let model = measure::model(arguments.model.as_deref())?;
     let devices = devices(arguments)?;
+    let batch_sizes = match (&arguments.batch_size[..], &arguments.report) {
+        ([], None) => &[32],
+        ([], Some(_)) => &owner::BATCH_SIZES[..],
+        (named, _) => named,
+    };
 
-    tell(&match &arguments.model {
+    let network = match &arguments.model {
         Some(layers) => format!("{layers}; on synthetic digits."),
         None => "The classic network, dropout 0.5, on synthetic digits.".into(),
-    });
+    };
+    tell(&network);
     let mut results = Vec::new();
     for device in &devices {
-        for &batch_size in &arguments.batch_size {
+        for &batch_size in batch_sizes {
             let measured = in_a_process(arguments, device, batch_size)?;
             if !arguments.json {
                 let new = results.last().is_none_or(|last: &Measured| last.device.name != measured.device.name);
@@ -122,8 +138,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let host = host::measure(&model)?;
     if let Some(path) = &arguments.trace {
-        let trace = kernels::trace(&results);
-        files::replace(path, trace.as_bytes()).map_err(|source| Unmeasured::Trace { path: path.clone(), source })?;
+        write("the trace", path, &kernels::trace(&results))?;
+    }
+    if let Some(path) = &arguments.report {
+        tell("Asking each GPU whether it computes rightly.");
+        let selftests: Vec<_> =
+            devices.iter().filter(|&device| device != CPU).map(|device| owner::selftest(device)).collect();
+        let listed =
+            owner::json(&["devices", "--json"]).map_err(|problem| Failure::saying(format!("devices: {problem}")))?;
+        write("the report", path, &owner::markdown(&listed, &selftests, &results, &network, &host))?;
+        tell(format_args!("{} is the report: have a look, and share it where you like.", path.display()));
     }
     if arguments.json {
         results.iter_mut().flat_map(|r| &mut r.kernels).flat_map(|k| &mut k.dispatches).for_each(|k| k.spans.clear());
@@ -135,11 +159,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+fn write(what: &'static str, path: &Path, text: &str) -> Result<(), Unmeasured> {
+    files::replace(path, text.as_bytes()).map_err(|source| Unmeasured::File { what, path: path.into(), source })
+}
+
+/// As `--device` names it.
+const CPU: &str = "cpu";
+
 /// The devices to measure, as `--device` names each of them, told on stderr.
 fn devices(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let asked: Vec<DeviceChoice> = match &arguments.device {
-        Devices::One(choice) => vec![choice.clone()],
-        Devices::All => {
+        Some(Devices::One(choice)) => vec![choice.clone()],
+        None if arguments.report.is_none() => vec![DeviceChoice::Auto],
+        _ => {
             let adapters = (0..pollster::block_on(Adapters::find()).len()).map(DeviceChoice::Index);
             adapters.chain([DeviceChoice::Cpu]).collect()
         }
@@ -149,7 +181,7 @@ fn devices(arguments: &Arguments) -> Result<Vec<String>, Failure> {
         let found = device::find(asked)?;
         tell(&found.line);
         names.push(match found.choice {
-            Choice::Cpu => "cpu".to_string(),
+            Choice::Cpu => CPU.to_string(),
             Choice::Adapter(index) => index.to_string(),
         });
         traceable |= found.has_timestamps();
@@ -168,7 +200,7 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     if let Some(layers) = &arguments.model {
         command.args(["--model", layers]);
     }
-    if arguments.kernels || arguments.trace.is_some() {
+    if arguments.kernels || arguments.trace.is_some() || arguments.report.is_some() {
         command.arg("--kernels");
     }
     // The first step is to be a cold one, as on a machine that has never run this.
