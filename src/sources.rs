@@ -10,6 +10,7 @@ pub mod published;
 use crate::data::idx::Fault;
 use crate::data::{self, Dataset, synthetic};
 use crate::image;
+pub use download::Patience;
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use folder::Files;
 use published::{MNIST, Published};
@@ -71,8 +72,9 @@ pub struct Sources {
     pub folder: Option<Named>,
     /// Where downloads are kept; without one nothing is downloaded.
     pub cache_dir: Option<PathBuf>,
-    /// URLs of folders that hold the four `.gz` files, tried in this order.
+    /// URLs of folders that hold the four `.gz` files, tried in this order. Without one no connection is made.
     pub mirrors: Vec<String>,
+    pub patience: Patience,
     /// What a folder of pictures is made to.
     pub pictures: pictures::Settings,
 }
@@ -213,7 +215,7 @@ pub fn load(sources: &Sources, on_event: &mut dyn FnMut(Event)) -> Result<Found,
         None => "no data folder was named, and there is no cache folder to download to".to_owned(),
         Some(cache) => {
             let cache = if published.folder.is_empty() { cache.clone() } else { cache.join(published.folder) };
-            match download::fill(&cache, published, &sources.mirrors, on_event) {
+            match download::fill(&cache, published, &sources.mirrors, &sources.patience, on_event) {
                 Ok(files) => return files.load(Origin::Downloaded(cache)),
                 Err(failure) => format!("{} holds no complete {}, and {failure}", cache.display(), published.title),
             }

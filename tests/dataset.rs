@@ -1,84 +1,19 @@
-//! The dataset's promises: a bad file is named and never loaded, the sources are tried in order, and a download is
-//! believed only after its checksum. What splits and synthetic digits promise is tested beside them, in `src/data/`.
+//! The dataset's promises: a bad file is named and never loaded, and the sources are tried in order. What splits and
+//! synthetic digits promise is tested beside them, in `src/data/`, and downloads in `tests/downloads.rs`.
 
+#[path = "common/idx_files.rs"]
+mod idx_files;
 #[path = "common/mnist.rs"]
 mod mnist_files;
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-
-use flate2::{Compression, write::GzEncoder};
+use idx_files::*;
 use mnist_wgpu::data::idx::{Array, Fault};
 use mnist_wgpu::data::{DataError, Dataset, Images, digits, synthetic};
-use mnist_wgpu::sources::published::{FASHION_MNIST, KMNIST, MNIST, Published, Sum};
-use mnist_wgpu::sources::{Event, Found, Named, Origin, SourceError, Sources, Wanted, load};
-use sha2::{Digest, Sha256};
+use mnist_wgpu::sources::{Origin, Sources};
+use std::fs;
+use std::io::Read;
+use std::path::Path;
 use tempfile::{TempDir, tempdir};
-
-const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
-const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
-const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
-const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
-const PIXELS: usize = 28 * 28;
-const FILES: [&str; 4] = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// A valid header, with `count` items and, for images, `size` by `size` pixels.
-fn header(name: &str, count: u32, size: u32) -> Vec<u8> {
-    let fields = match name.contains("images") {
-        true => vec![0x803, count, size, size],
-        false => vec![0x801, count],
-    };
-    fields.into_iter().flat_map(u32::to_be_bytes).collect()
-}
-
-fn count(name: &str) -> u32 {
-    if name.starts_with("train") { 60_000 } else { 10_000 }
-}
-
-/// A valid file of constant bytes, in one gzip member per thousand items, so that it is made quickly.
-fn valid_gz(name: &str, fill: u8) -> Vec<u8> {
-    let item = if name.contains("images") { PIXELS } else { 1 };
-    let mut bytes = gzip(&header(name, count(name), 28));
-    bytes.extend(gzip(&vec![fill; 1000 * item]).repeat(count(name) as usize / 1000));
-    bytes
-}
-
-/// A folder with the four files, every label and pixel of which is `fill`.
-fn valid_folder(fill: u8) -> TempDir {
-    let folder = tempdir().unwrap();
-    for name in FILES {
-        let path = folder.path().join(format!("{name}.gz"));
-        fs::write(path, valid_gz(name, fill)).unwrap();
-    }
-    folder
-}
-
-fn named(folder: &Path) -> Sources {
-    named_by("--data-dir", folder)
-}
-
-fn named_by(by: &str, folder: &Path) -> Sources {
-    Sources { folder: Some(Named { by: by.into(), path: folder.to_owned() }), ..Sources::default() }
-}
-
-/// Loads, gathering the messages.
-fn load_telling(sources: &Sources) -> (Result<Found, SourceError>, Vec<String>) {
-    let mut messages = Vec::new();
-    let result = load(sources, &mut |event| {
-        if let Event::Message(text) = event {
-            messages.push(text.to_owned());
-        }
-    });
-    (result, messages)
-}
 
 /// The error's text, after checking that it names `path` and everything in `parts`.
 fn refused(folder: &Path, path: &Path, parts: &[&str]) -> String {
@@ -95,43 +30,6 @@ fn file_refused(name: &str, bytes: &[u8], parts: &[&str]) {
     let path = folder.path().join(format!("{name}.gz"));
     fs::write(&path, bytes).unwrap();
     refused(folder.path(), &path, parts);
-}
-
-fn reason(found: &Found) -> &str {
-    match &found.origin {
-        Origin::Synthetic { reason: Some(reason) } => reason,
-        other => panic!("expected synthetic digits, found {other:?}"),
-    }
-}
-
-/// Serves GET requests on 127.0.0.1 with what `answer` gives for the path's last part (`None`: 404). Returns the URL.
-fn serve(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/mnist", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-                request.push(byte[0]);
-            }
-            let request = String::from_utf8_lossy(&request).into_owned();
-            let path = request.split_whitespace().nth(1).unwrap_or("");
-            let body = answer(path.rsplit('/').next().unwrap_or(""));
-            let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
-            let body = body.unwrap_or_default();
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
-        }
-    });
-    url
-}
-
-/// A URL at which nobody listens.
-const DEAD_MIRROR: &str = "http://127.0.0.1:1/mnist";
-
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 #[test]
@@ -280,21 +178,6 @@ fn gzip_bomb_is_not_unpacked() {
     file_refused(TRAIN_LABELS, &bytes, &["expected 60008", "found more"]);
     // And one whose header itself is out of bounds.
     file_refused(TRAIN_IMAGES, &header(TRAIN_IMAGES, u32::MAX, u32::MAX), &["at most 2147483648 bytes"]);
-}
-
-/// A folder of IDX files of bytes: images of `sizes`, all pixels 9, and as many labels as `sizes` and `labels` say, 0,
-/// 1, 2, 3 and so on below `labels`.
-fn idx_folder(sizes: &[u32], labels: &[u32]) -> TempDir {
-    let folder = tempdir().unwrap();
-    for name in FILES {
-        let sizes = if name.contains("images") { sizes } else { &[&sizes[..1], &labels[1..]].concat() };
-        let len = sizes.iter().product::<u32>();
-        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
-        bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
-        bytes.extend((0..len).map(|i| if name.contains("images") { 9 } else { (i % labels[0]) as u8 }));
-        fs::write(folder.path().join(name), bytes).unwrap();
-    }
-    folder
 }
 
 fn dataset_in(folder: &TempDir) -> Dataset {
@@ -511,91 +394,6 @@ fn corrupt_or_cut_gzip_is_refused() {
     file_refused(TEST_LABELS, &bad_sum, &["intact gzip"]);
 }
 
-#[test]
-fn dead_mirrors_lead_to_synthetic_digits_with_a_reason() {
-    let cache = tempdir().unwrap();
-    let missing = serve(|_| None);
-    let sources = Sources {
-        cache_dir: Some(cache.path().join("new")),
-        mirrors: vec![DEAD_MIRROR.into(), missing.clone()],
-        ..Sources::default()
-    };
-    let (found, messages) = load_telling(&sources);
-    let found = found.unwrap();
-    let counts = (found.dataset.train.len(), found.dataset.test.len());
-    assert_eq!((found.name.as_str(), counts), ("synthetic", (60_000, 10_000)));
-    let reason = reason(&found);
-    assert!(reason.contains("2 mirrors"), "{reason}");
-    assert!(!reason.contains('\n') && reason.len() < 400, "{reason}");
-    let asked: Vec<_> = messages.iter().filter(|text| text.contains("127.0.0.1")).collect();
-    assert!(asked.iter().any(|text| text.contains(&missing) && text.contains("404")), "{asked:?}");
-    assert!(messages.last().unwrap().contains("synthetic"));
-    assert!(files_in(&cache.path().join("new")).is_empty());
-}
-
-#[test]
-fn download_with_a_wrong_checksum_is_refused_and_leaves_nothing() {
-    let cache = tempdir().unwrap();
-    // Well-formed, but not the published content; and what a captive portal serves.
-    let forged = serve(|file| Some(valid_gz(file.trim_end_matches(".gz"), 3)));
-    let portal = serve(|_| Some(b"<html>log in</html>".to_vec()));
-    // Would be unpacked to a gigabyte before any checksum.
-    let bomb = serve(|file| Some(gzip(&header(file, 1 << 30, 1))));
-    let sources = Sources {
-        cache_dir: Some(cache.path().into()),
-        mirrors: vec![forged.clone(), portal.clone(), bomb.clone()],
-        ..Sources::default()
-    };
-    let (dataset, messages) = load_telling(&sources);
-    assert!(reason(&dataset.unwrap()).contains("SHA-256"));
-    let about = |url: &str| messages.iter().find(|text| text.contains(url)).unwrap();
-    assert!(about(&forged).contains("SHA-256 65a50cbb"), "{messages:?}");
-    assert!(about(&portal).contains("a web page"), "{messages:?}");
-    assert!(about(&bomb).contains("at most 60008 bytes"), "{messages:?}");
-    assert!(files_in(cache.path()).is_empty(), "{:?}", files_in(cache.path()));
-}
-
-#[test]
-fn bad_cache_file_is_told_and_not_used() {
-    let cache = valid_folder(3); // whole and valid, but not MNIST
-    let sources = Sources { cache_dir: Some(cache.path().into()), ..Sources::default() };
-    let (dataset, messages) = load_telling(&sources);
-    assert!(reason(&dataset.unwrap()).contains("no mirror"));
-    assert!(messages[0].contains(TRAIN_LABELS) && messages[0].contains("downloading it again"), "{messages:?}");
-}
-
-#[test]
-#[ignore = "needs MNIST_DIR"]
-fn download_fills_the_cache_once_and_replaces_a_bad_file() {
-    let folder = mnist_files::folder();
-    let cache = tempdir().unwrap();
-    let bad = cache.path().join(format!("{TEST_LABELS}.gz"));
-    fs::write(&bad, "half a file").unwrap();
-    let source = folder.clone();
-    let mirror = serve(move |file| {
-        let plain = || fs::read(source.join(file.trim_end_matches(".gz"))).ok();
-        fs::read(source.join(file)).ok().or_else(plain)
-    });
-    let mut sources = Sources {
-        cache_dir: Some(cache.path().into()),
-        mirrors: vec![serve(|_| Some(vec![0x1f, 0x8b, 8])), mirror],
-        ..Sources::default()
-    };
-    let (first, messages) = load_telling(&sources);
-    let first = first.unwrap();
-    assert_eq!(first.name, "mnist");
-    assert_eq!(first.origin, Origin::Downloaded(cache.path().into()));
-    assert_eq!(first.dataset.train.labels[..5], [5, 0, 4, 1, 9]);
-    assert!(messages.iter().any(|text| text.contains(bad.to_str().unwrap())), "{messages:?}");
-    assert_eq!(files_in(cache.path()).len(), 4, "only the four files stay");
-
-    sources.mirrors.clear();
-    let again = load_telling(&sources).0.unwrap();
-    assert!(again.dataset == first.dataset);
-    let named = load_telling(&named(&folder)).0.unwrap();
-    assert!(named.name == "mnist" && named.dataset == first.dataset);
-}
-
 /// A folder of EMNIST's split `split`: 2 x 3 pixels as published, which is 3 x 2 upright, and these labels in both sets.
 fn emnist_folder(split: &str, labels: &[u8]) -> TempDir {
     let folder = tempdir().unwrap();
@@ -662,74 +460,4 @@ fn labels_that_begin_at_1_leave_no_class_without_images() {
     assert_eq!(dataset_in(&folder).test.labels[..3], [0, 1, 2]);
     write("none\nant\nbee\ncat");
     assert_eq!(dataset_in(&folder).test.labels[..3], [1, 2, 3]);
-}
-
-/// A data set of 7 and 3 images, as if somebody had published it, and its files.
-fn published(packed: bool) -> (&'static Published, impl Fn(&str) -> Option<Vec<u8>> + Send + Clone + 'static) {
-    let files = [(TRAIN_LABELS, 7), (TEST_LABELS, 3), (TEST_IMAGES, 3), (TRAIN_IMAGES, 7)].map(|(name, count)| {
-        let item = if name.contains("images") { PIXELS } else { 1 };
-        let file = [header(name, count, 28), (0..count as usize * item).map(|i| (i % 2) as u8).collect()].concat();
-        (format!("{name}.gz"), gzip(&file), file)
-    });
-    let sum = |bytes: &[u8]| -> &'static str {
-        let sum = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Box::leak(sum.into_boxed_str())
-    };
-    let sums = files.each_ref().map(|(_, gz, file)| match packed {
-        true => Sum::Packed(sum(gz)),
-        false => Sum::Content(sum(file)),
-    });
-    let (name, title) = ("small", "Small");
-    let published = Published { name, title, folder: "small", mirrors: &[], classes: &["left", "right"], sums };
-    let answer = move |asked: &str| files.iter().find(|(name, ..)| name == asked).map(|(_, gz, _)| gz.clone());
-    (Box::leak(Box::new(published)), answer)
-}
-
-#[test]
-fn a_published_set_is_downloaded_into_its_own_folder_and_known_by_either_sum() {
-    for packed in [true, false] {
-        let (published, answer) = published(packed);
-        let cache = tempdir().unwrap();
-        // The first mirror's labels are forged.
-        let forged = serve(|file| file.contains("labels").then(|| gzip(&[header(TEST_LABELS, 3, 0), vec![1; 3]].concat())));
-        let mirrors = vec![forged.clone(), serve(answer)];
-        let wanted = Wanted::Only(published);
-        let sources = Sources { wanted, mirrors, cache_dir: Some(cache.path().into()), ..Sources::default() };
-        let (found, messages) = load_telling(&sources);
-        let found = found.unwrap();
-        assert_eq!((&found.name[..], &found.dataset.classes[..]), ("small", &["left", "right"].map(String::from)[..]));
-        assert_eq!((found.dataset.train.len(), found.dataset.test.len()), (7, 3));
-        assert_eq!(found.origin, Origin::Downloaded(cache.path().join("small")));
-        assert!(messages.iter().any(|text| text.contains(&forged) && text.contains("SHA-256")), "{messages:?}");
-        // Again, of the cache alone; and never of a file that was changed there.
-        let offline = Sources { mirrors: vec![], ..sources };
-        assert!(load_telling(&offline).0.unwrap().dataset == found.dataset);
-        fs::write(cache.path().join("small").join(format!("{TEST_LABELS}.gz")), gzip(&header(TEST_LABELS, 0, 0))).unwrap();
-        let (error, messages) = load_telling(&offline);
-        let error = error.unwrap_err().to_string();
-        assert!(error.contains("Small") && error.contains("no mirror") && error.contains("--data-dir"), "{error}");
-        assert!(messages.iter().any(|text| text.contains("downloading it again")), "{messages:?}");
-    }
-}
-
-#[test]
-fn no_synthetic_digits_come_in_the_place_of_a_set_that_was_named() {
-    for published in [&MNIST, &FASHION_MNIST, &KMNIST] {
-        let cache = tempdir().unwrap();
-        let cache_dir = Some(cache.path().to_path_buf());
-        let mirrors = vec![DEAD_MIRROR.into()];
-        let sources = Sources { wanted: Wanted::Only(published), cache_dir, mirrors, ..Sources::default() };
-        let error = load_telling(&sources).0.unwrap_err().to_string();
-        let folder = cache.path().join(published.folder).display().to_string().trim_end_matches('/').to_owned();
-        for part in [published.title, &folder, "1 mirrors", "--data-dir"] {
-            assert!(error.contains(part), "{part:?} is not in {error:?}");
-        }
-        // Nor other images.
-        let other = idx_folder(&[7, 28, 28], &[2]);
-        let error = load_telling(&Sources { wanted: sources.wanted, ..named(other.path()) }).0.unwrap_err().to_string();
-        assert!(error.contains(published.name) && error.contains("other images (custom)"), "{error}");
-        assert!(published.mirrors.len() > 1 && Sources::of_user(None).wanting(sources.wanted).mirrors == published.mirrors);
-    }
-    let drawn = load_telling(&Sources { wanted: Wanted::Synthetic, ..named(Path::new("/nowhere")) }).0.unwrap();
-    assert_eq!((&drawn.name[..], drawn.origin), ("synthetic", Origin::Synthetic { reason: None }));
 }

@@ -22,6 +22,10 @@ pub struct DataArguments {
     /// program draws [default: mnist, else synthetic]
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "data_dir", hide_possible_values = true)]
     dataset: Option<Known>,
+
+    /// Download nothing: make no connection
+    #[arg(long)]
+    offline: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -33,8 +37,9 @@ enum Known {
 }
 
 impl DataArguments {
-    fn of_folder(folder: Option<PathBuf>) -> Self {
-        Self { data_dir: folder, dataset: None }
+    /// The same, of another folder.
+    fn of_folder(&self, folder: Option<PathBuf>) -> Self {
+        Self { data_dir: folder, dataset: None, ..self.clone() }
     }
 
     fn wanted(&self) -> Wanted {
@@ -53,7 +58,10 @@ impl DataArguments {
     }
 
     fn load_wanted(&self, wanted: Wanted, pictures: Settings) -> Result<Found, Failure> {
-        let sources = Sources::of_user(folder(&self.data_dir, wanted)?).wanting(wanted);
+        let mut sources = Sources::of_user(folder(&self.data_dir, wanted)?).wanting(wanted);
+        if self.offline {
+            sources.mirrors.clear();
+        }
         fetch(&Sources { pictures, ..sources })
     }
 
@@ -73,7 +81,7 @@ impl DataArguments {
         let folder = own.and_then(|_| Run { folder: run }.config().ok()?.data.folder);
         let mut found =
             match (folder.filter(|folder| sources::is_there(folder)), own.and_then(|info| by_name(&info.dataset))) {
-                (Some(folder), _) => Self::of_folder(Some(folder)).load(pictures),
+                (Some(folder), _) => self.of_folder(Some(folder)).load(pictures),
                 (None, Some(wanted)) => self.load_wanted(wanted, pictures),
                 (None, None) => self.load(pictures),
             }?;
@@ -96,7 +104,7 @@ impl DataArguments {
                 found
             }
             (None, Some(_)) => self.load_wanted(by_name(&before.name).unwrap_or_default(), pictures)?,
-            (folder, Some(_) | None) => Self::of_folder(folder).load(pictures)?,
+            (folder, Some(_) | None) => self.of_folder(folder).load(pictures)?,
         };
         let data = &mut found.dataset;
         if data.sha256() != before.sha256 || data.shape != before.shape || data.classes.len() > classes.len() {

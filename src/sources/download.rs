@@ -8,12 +8,28 @@ use crate::files;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Short, because a machine without a network must get to its synthetic digits soon.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// For a server that accepted a connection and then says nothing.
-const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    pub connect: Duration,
+    /// Once it is there, until it says something, and then something more.
+    pub stall: Duration,
+    /// What is not fast by then is given up.
+    pub slow: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        // To connect little, because a machine without a network must get to its synthetic digits soon.
+        let [connect, stall, slow] = [4, 15, 30].map(Duration::from_secs);
+        Self { connect, stall, slow }
+    }
+}
+
+/// Bytes a second on average that are not slow: MNIST's largest file takes 20 minutes.
+const LEAST_RATE: f64 = 8192.0;
 
 /// Why one mirror did not give one file.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +40,8 @@ enum FetchError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Content(#[from] Fault),
+    #[error("it sent {bytes} bytes in {seconds:.0} s, which would take too long")]
+    Slow { bytes: usize, seconds: f64 },
 }
 
 /// The four files of `published`: from `cache`, or from the first of `mirrors` that has them, keeping the download in
@@ -32,14 +50,15 @@ pub fn fill(
     cache: &Path,
     published: &'static Published,
     mirrors: &[String],
+    patience: &Patience,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Files, String> {
     let mut mirrors: Vec<&str> = mirrors.iter().map(|url| url.trim_end_matches('/')).collect();
     let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(CONNECT_TIMEOUT))
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(STALL_TIMEOUT))
-        .timeout_per_read(Some(STALL_TIMEOUT))
+        .timeout_resolve(Some(patience.connect))
+        .timeout_connect(Some(patience.connect))
+        .timeout_recv_response(Some(patience.stall))
+        .timeout_per_read(Some(patience.stall))
         .accept_encoding("identity")
         .user_agent(concat!("mnist-wgpu/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -54,7 +73,7 @@ pub fn fill(
         let mut first_failure = None;
         for _ in 0..mirrors.len() {
             let url = format!("{}/{}.gz", mirrors[0], kind.published);
-            match fetch(&agent, &url, (kind, sum), cache, on_event) {
+            match fetch(&agent, &url, (kind, sum), cache, patience, on_event) {
                 Ok((path, array)) => {
                     *found = (path, Some(array));
                     break;
@@ -72,7 +91,7 @@ pub fn fill(
                 Some(failure) => {
                     format!("it could not be downloaded from any of {} mirrors ({failure})", mirrors.len())
                 }
-                None => "there is no mirror to download it from".to_owned(),
+                None => "no mirror may be asked for it".to_owned(),
             });
         }
     }
@@ -106,6 +125,7 @@ fn fetch(
     url: &str,
     (kind, sum): (&Kind, Sum),
     cache: &Path,
+    patience: &Patience,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(PathBuf, Array), FetchError> {
     let name = format!("{}.gz", kind.published);
@@ -114,7 +134,12 @@ fn fetch(
     // gzip adds a few bytes to what it cannot compress; anything longer is not the file.
     let mut body = response.into_body().into_with_config().limit(kind.len + 64 * 1024).reader();
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
+    let begun = Instant::now();
     loop {
+        let (waited, seconds) = (begun.elapsed(), begun.elapsed().as_secs_f64());
+        if waited > patience.slow && (bytes.len() as f64) < LEAST_RATE * seconds {
+            return Err(FetchError::Slow { bytes: bytes.len(), seconds });
+        }
         on_event(Event::Progress { file: &name, done: bytes.len() as u64, total });
         match body.read(&mut chunk)? {
             0 => break,

@@ -14,6 +14,7 @@ mod harness;
 mod interruptions;
 mod lr_find;
 mod manners;
+mod network;
 mod networks;
 mod own;
 mod pictures;
