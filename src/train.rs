@@ -97,7 +97,7 @@ pub enum TrainError {
     Engine(#[from] EngineError),
 
     #[error(
-        "{} in epoch {epoch}, between batch {from} and {to}: the loss is no longer a finite number. Try a lower learning rate",
+        "{} in epoch {epoch}, in one of the batches {from} to {to}: the loss is no longer a finite number. Try a lower learning rate",
         match work { Work::Train => "training diverged", Work::Evaluate => "validation shows that training has diverged" }
     )]
     Diverged { epoch: u32, work: Work, from: usize, to: usize },

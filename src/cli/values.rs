@@ -49,7 +49,7 @@ fn number(text: &str, fits: impl Fn(f64) -> bool, expected: &str) -> Result<f64,
 
 /// Also once it is an f32.
 pub fn positive(text: &str) -> Result<f64, String> {
-    number(text, |x| x > 0.0 && (x as f32).is_finite() && x as f32 > 0.0, "above 0")
+    number(text, |x| x > 0.0 && (x as f32).is_finite() && x as f32 > 0.0, "above 0, within 1e-45 and 3e38")
 }
 
 /// Also once it is an f32.
@@ -59,7 +59,7 @@ pub fn below_one(text: &str) -> Result<f64, String> {
 
 /// Also once it is an f32.
 pub fn not_negative(text: &str) -> Result<f64, String> {
-    number(text, |x| x >= 0.0 && (x as f32).is_finite(), "from 0 on")
+    number(text, |x| x >= 0.0 && (x as f32).is_finite(), "from 0 to 3e38")
 }
 
 pub fn schedule(text: &str) -> Result<Kind, String> {

@@ -16,6 +16,7 @@ mod lr_find;
 mod manners;
 mod network;
 mod networks;
+mod numbers;
 mod own;
 mod pictures;
 mod predict;

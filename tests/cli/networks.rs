@@ -13,10 +13,10 @@ use tempfile::tempdir;
 const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist-cnn.safetensors");
 
 /// A tensor: name, shape, numbers.
-type Tensor = (String, Vec<usize>, Vec<f32>);
+pub type Tensor = (String, Vec<usize>, Vec<f32>);
 
 /// The tensors of the built-in network.
-fn tensors() -> Vec<Tensor> {
+pub fn tensors() -> Vec<Tensor> {
     let bytes = fs::read(BUILT_IN).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let numbers = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
@@ -24,7 +24,7 @@ fn tensors() -> Vec<Tensor> {
 }
 
 /// Writes them with `prefix` before their names and as `dtype`.
-fn write(path: &Path, tensors: &[Tensor], prefix: &str, dtype: Dtype, metadata: &[(&str, &str)]) {
+pub fn write(path: &Path, tensors: &[Tensor], prefix: &str, dtype: Dtype, metadata: &[(&str, &str)]) {
     let bytes = |x: &f32| match dtype {
         Dtype::F16 => half::f16::from_f32(*x).to_le_bytes().to_vec(),
         Dtype::BF16 => half::bf16::from_f32(*x).to_le_bytes().to_vec(),

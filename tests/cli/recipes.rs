@@ -92,9 +92,9 @@ fn settings_of_a_recipe_that_cannot_be_are_refused_in_words() {
     for (arguments, words) in [
         (&["--schedule", "linear"][..], &["--schedule", "constant, step, cosine, one-cycle"][..]),
         (&["--preset", "slow"], &["--preset", "notebook, fast"]),
-        (&["--warmup", "-1"], &["--warmup", "from 0 on"]),
+        (&["--warmup", "-1"], &["--warmup", "from 0 to 3e38"]),
         (&["--warmup", "3", "--epochs", "2"], &["--warmup 3", "at most the 2 epochs"]),
-        (&["--weight-decay", "1e60"], &["--weight-decay", "from 0 on"]),
+        (&["--weight-decay", "1e60"], &["--weight-decay", "from 0 to 3e38"]),
         (&["--resume", "run", "--schedule", "cosine"], &["--resume", "--schedule"]),
         (&["--resume", "run", "--preset", "fast"], &["--resume", "--preset"]),
     ] {

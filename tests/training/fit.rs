@@ -217,7 +217,7 @@ fn a_loss_that_is_not_finite_ends_training_and_names_epoch_and_batches() {
         assert!(to <= 25 && watcher.reports.len() == 1, "epoch 1 was reported, epoch 2 was not");
         assert!(
             message.starts_with("training diverged in epoch 2")
-                && message.contains(&format!("between batch {from} and {to}")),
+                && message.contains(&format!("in one of the batches {from} to {to}")),
             "{message}"
         );
     }

@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
         note(format_args!("Saved as {folder}: report.html shows how it went."));
         if let Some(doubt) = self.doubt(totals) {
             tell(format_args!(
-                "Note: {doubt}; try another `--lr` than {}, mostly a lower one",
+                "Note: {doubt}; try another `--lr` than {:?}: `mnist-wgpu lr-find` suggests one",
                 self.training().learning_rate
             ));
         }
