@@ -109,9 +109,13 @@ impl Training {
     pub const FAST: Self = Self {
         epochs: 2,
         batch_size: 64,
-        learning_rate: 0.1,
+        optimizer: Optimizer::AdamW,
+        learning_rate: 0.004,
+        weight_decay: 0.01,
         dropout: Some(0.0),
         schedule: schedule::Kind::OneCycle,
+        warmup: 0.3,
+        label_smoothing: 0.05,
         ..Self::NOTEBOOK
     };
 
