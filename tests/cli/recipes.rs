@@ -32,7 +32,7 @@ fn a_preset_is_spelled_out_and_what_is_given_beside_it_replaces_its_own() {
     assert_eq!(training(folder.path(), &["--epochs", "1"]), Training { epochs: 1, ..Training::NOTEBOOK });
     assert_eq!(training(folder.path(), &["--preset", "fast"]), Training::FAST);
     let text = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
-    assert!(text.contains("schedule = \"one-cycle\"") && text.contains("learning_rate = 0.1"), "{text}");
+    assert!(text.contains("schedule = \"one-cycle\"") && text.contains("optimizer = \"adamw\""), "{text}");
     let own = ["--preset", "fast", "--lr", "0.05", "--schedule", "cosine", "--warmup", "0.5", "--weight-decay", "5e-4"];
     let (schedule, warmup, weight_decay) = (Kind::Cosine, 0.5, 5e-4);
     let expected = Training { learning_rate: 0.05, schedule, warmup, weight_decay, ..Training::FAST };
