@@ -55,10 +55,6 @@ impl DeviceArguments {
     pub fn is_cpu(&self) -> bool {
         self.device == Some(DeviceChoice::Cpu)
     }
-
-    fn is_auto(&self) -> bool {
-        matches!(self.device, None | Some(DeviceChoice::Auto))
-    }
 }
 
 /// The device that was chosen.
@@ -136,6 +132,8 @@ pub struct Found {
     pub line: String,
     /// None where only the CPU was asked for: no need to wake any driver.
     adapters: Option<Adapters>,
+    /// The fastest is meant, once it is known what for.
+    auto: bool,
 }
 
 /// Finds the device that `asked` means.
@@ -146,7 +144,7 @@ pub fn find(asked: &DeviceChoice) -> Result<Found, Failure> {
     };
     let infos: Vec<_> = adapters.iter().flat_map(Adapters::infos).collect();
     let (choice, line) = choose(asked, &infos).map_err(Failure::saying)?;
-    Ok(Found { choice, line, adapters })
+    Ok(Found { choice, line, adapters, auto: *asked == DeviceChoice::Auto })
 }
 
 impl Found {
@@ -188,9 +186,10 @@ impl DeviceArguments {
         }
     }
 
-    /// Opens the device, telling on stderr which; `None` is the CPU. `auto` takes the one that trains `job` fastest.
+    /// Opens what [`DeviceArguments::find`] or `find_again` found, telling on stderr what; `None` is the CPU. `auto` takes
+    /// what trains `job` fastest.
     pub fn open(&self, mut found: Found, job: &Job) -> Result<Option<Context>, Failure> {
-        if let Some(adapters) = found.adapters.as_ref().filter(|_| self.is_auto()) {
+        if let Some(adapters) = found.adapters.as_ref().filter(|_| found.auto) {
             let infos: Vec<_> = adapters.infos().collect();
             let speeds = fastest::speeds(adapters, hardware(&infos), job, self.remeasure);
             if !speeds.is_empty() {
@@ -274,6 +273,25 @@ mod tests {
         assert_eq!(chosen("gpu", std::slice::from_ref(&lavapipe)), Choice::Adapter(0));
         let (_, line) = choose(&DeviceChoice::Gpu, &[lavapipe]).unwrap();
         assert!(line.contains("software rasteriser"), "{line}");
+    }
+
+    /// A run stays where it was begun, whatever is faster: its bits depend on it.
+    #[test]
+    fn a_run_taken_up_again_asks_for_no_fastest_device() {
+        let infos: Vec<_> = pollster::block_on(Adapters::find()).infos().collect();
+        let info = infos.first().unwrap_or_else(|| panic!("{}", Adapters::none_found()));
+        let before = run::Device {
+            name: info.name.clone(),
+            backend: Some(info.backend.to_string()),
+            driver: Some(driver(info)),
+            instructions: None,
+        };
+        let arguments = |device| DeviceArguments { device, remeasure: false };
+        let again = arguments(None).find_again(&before).ok().unwrap();
+        assert_eq!((again.choice, again.auto), (Choice::Adapter(0), false));
+        assert!(arguments(None).find().ok().unwrap().auto);
+        assert!(arguments(Some(DeviceChoice::Auto)).find_again(&before).ok().unwrap().auto, "unless it is asked for");
+        assert!(!arguments(Some(DeviceChoice::Gpu)).find().ok().unwrap().auto);
     }
 
     #[test]
