@@ -73,15 +73,15 @@ fn x_window(before: vec4f, plane: u32, row: u32, column: u32) -> vec4f {
         x_at(plane, row, column + 3u * STRIDE));
 }
 
-// Four columns of two rows from output `r`, `k` on, in the four channels from `o` on.
-struct Place { n: u32, r: u32, k: u32, o: u32 }
+// A patch, from row `r` and column `k` on, in the four channels from `first` on.
+struct Place { n: u32, r: u32, k: u32, first: u32 }
 
 struct Sums { s0: Eight, s1: Eight, s2: Eight, s3: Eight } // a patch of each channel of a tile
 
-// Of patches of (N, OH, OW). What is behind the last has no sample.
-fn output_place(index: u32, tile: u32) -> Place {
-    let down = (out_height() + ROWS - 1u) / ROWS;
-    let across = (out_width() + COLUMNS - 1u) / COLUMNS;
+// Of the patches of (N, height, width). What is behind the last has no sample.
+fn place(index: u32, tile: u32, height: u32, width: u32) -> Place {
+    let down = (height + ROWS - 1u) / ROWS;
+    let across = (width + COLUMNS - 1u) / COLUMNS;
     return Place(index / (down * across), index / across % down * ROWS, index % across * COLUMNS, tile * TILE);
 }
 
@@ -99,10 +99,10 @@ fn convolve(at: Place) -> Sums {
             var x = Eight(x_three(plane, row, column), x_three(plane, row + STRIDE, column));
             for (var j = 0u; j < KERNEL; j++) {
                 x = Eight(x_window(x.a, plane, row, column + j), x_window(x.b, plane, row + STRIDE, column + j));
-                s0 = multiply_add(s0, weight_at(at.o, c, i, j), x);
-                s1 = multiply_add(s1, weight_at(at.o + 1u, c, i, j), x);
-                s2 = multiply_add(s2, weight_at(at.o + 2u, c, i, j), x);
-                s3 = multiply_add(s3, weight_at(at.o + 3u, c, i, j), x);
+                s0 = multiply_add(s0, weight_at(at.first, c, i, j), x);
+                s1 = multiply_add(s1, weight_at(at.first + 1u, c, i, j), x);
+                s2 = multiply_add(s2, weight_at(at.first + 2u, c, i, j), x);
+                s3 = multiply_add(s3, weight_at(at.first + 3u, c, i, j), x);
             }
         }
     }
@@ -113,29 +113,29 @@ fn convolve(at: Place) -> Sums {
 // Invocations: patches of (N, OH, OW). Workgroups along y: tiles of O.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
-    let at = output_place(id.x, group.y);
+    let at = place(id.x, group.y, out_height(), out_width());
     if (at.n >= BATCH) {
         return;
     }
     let sums = convolve(at);
-    store_y(at, 0u, plus_bias(at.o, sums.s0));
-    store_y(at, 1u, plus_bias(at.o + 1u, sums.s1));
-    store_y(at, 2u, plus_bias(at.o + 2u, sums.s2));
-    store_y(at, 3u, plus_bias(at.o + 3u, sums.s3));
+    store_y(at, at.first, plus_bias(at.first, sums.s0));
+    store_y(at, at.first + 1u, plus_bias(at.first + 1u, sums.s1));
+    store_y(at, at.first + 2u, plus_bias(at.first + 2u, sums.s2));
+    store_y(at, at.first + 3u, plus_bias(at.first + 3u, sums.s3));
 }
 
 // The same, and then normalised, as batchnorm2d.wgsl does it in an evaluation.
 @compute @workgroup_size(64)
 fn forward_normalised(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
-    let at = output_place(id.x, group.y);
+    let at = place(id.x, group.y, out_height(), out_width());
     if (at.n >= BATCH) {
         return;
     }
     let sums = convolve(at);
-    store_y(at, 0u, normalised(at.o, plus_bias(at.o, sums.s0)));
-    store_y(at, 1u, normalised(at.o + 1u, plus_bias(at.o + 1u, sums.s1)));
-    store_y(at, 2u, normalised(at.o + 2u, plus_bias(at.o + 2u, sums.s2)));
-    store_y(at, 3u, normalised(at.o + 3u, plus_bias(at.o + 3u, sums.s3)));
+    store_y(at, at.first, normalised(at.first, plus_bias(at.first, sums.s0)));
+    store_y(at, at.first + 1u, normalised(at.first + 1u, plus_bias(at.first + 1u, sums.s1)));
+    store_y(at, at.first + 2u, normalised(at.first + 2u, plus_bias(at.first + 2u, sums.s2)));
+    store_y(at, at.first + 3u, normalised(at.first + 3u, plus_bias(at.first + 3u, sums.s3)));
 }
 
 fn plus_bias(o: u32, sum: Eight) -> Eight {
@@ -157,11 +157,11 @@ fn normalised_row(x: vec4f, channel: vec4f) -> vec4f {
 // By the bits, since WGSL lets a compiler assume that comparisons meet no NaN.
 fn is_nan(v: vec4f) -> vec4<bool> { return (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u); }
 
-// What of a patch is inside, in channel `tile_o` of the tile.
-fn store_y(at: Place, tile_o: u32, value: Eight) {
-    if (at.o + tile_o < OUT_CHANNELS) {
-        store_y_row(at.n, at.o + tile_o, at.r, at.k, value.a);
-        store_y_row(at.n, at.o + tile_o, at.r + 1u, at.k, value.b);
+// What of a patch is inside.
+fn store_y(at: Place, o: u32, value: Eight) {
+    if (o < OUT_CHANNELS) {
+        store_y_row(at.n, o, at.r, at.k, value.a);
+        store_y_row(at.n, o, at.r + 1u, at.k, value.b);
     }
 }
 
@@ -199,24 +199,20 @@ fn d_y_window(before: vec4f, plane: u32, row: u32, column: u32) -> vec4f {
 // Invocations: patches of (N, H, W). Workgroups along y: tiles of C.
 @compute @workgroup_size(64)
 fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
-    let down = (HEIGHT + ROWS - 1u) / ROWS;
-    let across = (WIDTH + COLUMNS - 1u) / COLUMNS;
-    if (id.x >= BATCH * down * across) {
+    let at = place(id.x, group.y, HEIGHT, WIDTH);
+    if (at.n >= BATCH) {
         return;
     }
-    let n = id.x / (down * across);
-    let r = id.x / across % down * ROWS;
-    let k = id.x % across * COLUMNS;
-    let c = group.y * TILE;
+    let c = at.first;
     var s0 = Eight();
     var s1 = Eight();
     var s2 = Eight();
     var s3 = Eight();
     for (var o = 0u; o < OUT_CHANNELS; o++) {
-        let plane = n * OUT_CHANNELS + o;
+        let plane = at.n * OUT_CHANNELS + o;
         for (var i = 0u; i < KERNEL; i++) {
-            let row = r + PADDING - i;
-            let column = k + PADDING - (KERNEL - 1u);
+            let row = at.r + PADDING - i;
+            let column = at.k + PADDING - (KERNEL - 1u);
             var d = Eight(d_y_three(plane, row, column), d_y_three(plane, row + 1u, column));
             for (var t = 0u; t < KERNEL; t++) {
                 let j = KERNEL - 1u - t;
@@ -228,16 +224,16 @@ fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_i
             }
         }
     }
-    store_d_x(n, c, r, k, s0);
-    store_d_x(n, c + 1u, r, k, s1);
-    store_d_x(n, c + 2u, r, k, s2);
-    store_d_x(n, c + 3u, r, k, s3);
+    store_d_x(at, c, s0);
+    store_d_x(at, c + 1u, s1);
+    store_d_x(at, c + 2u, s2);
+    store_d_x(at, c + 3u, s3);
 }
 
-fn store_d_x(n: u32, c: u32, r: u32, k: u32, value: Eight) {
+fn store_d_x(at: Place, c: u32, value: Eight) {
     if (c < CHANNELS) {
-        store_d_x_row(n, c, r, k, value.a);
-        store_d_x_row(n, c, r + 1u, k, value.b);
+        store_d_x_row(at.n, c, at.r, at.k, value.a);
+        store_d_x_row(at.n, c, at.r + 1u, at.k, value.b);
     }
 }
 
