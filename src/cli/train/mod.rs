@@ -132,7 +132,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     interrupt::end_saying("interrupted; nothing was saved yet");
     let device = arguments.device.find()?;
     let found = arguments.load(training.seed, predecessor.as_ref())?;
-    let model = model_of(&found.dataset, &training)?;
+    let model = checked_model(&found.dataset, &training)?;
     let context = arguments.device.open(device, &Job { model: &model, settings: settings_of(&training) })?;
     begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), &found)
 }
@@ -158,10 +158,7 @@ fn begin_in(
     found: &Found,
 ) -> Result<(), Failure> {
     let data = &found.dataset;
-    let model = model_of(data, &training)?;
-    check_split(data, &training)?;
-    from::check_freeze(&model, training.freeze)?;
-
+    let model = checked_model(data, &training)?;
     let device = device::describe(context);
     let config = Config { training, data: described(found), device, program: program(), resumed: Vec::new() };
     let state = match predecessor {
@@ -306,6 +303,14 @@ pub(super) fn model_of(data: &Dataset, training: &run::Training) -> Result<Model
              (`--model`)"
         )),
     })
+}
+
+/// The same, where a run with these settings can be made of it.
+fn checked_model(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
+    let model = model_of(data, training)?;
+    check_split(data, training)?;
+    from::check_freeze(&model, training.freeze)?;
+    Ok(model)
 }
 
 /// What an option can do about a folder that cannot be used.

@@ -3,7 +3,7 @@
 //! Each is a run like others, in a folder of its own. Given again, the command passes over the runs that are at their
 //! end, goes on with the one that was stopped, and makes the others.
 
-use super::{Arguments, Failure, Job, advise, begin_in, folder_of, model_of, resume, settings_of};
+use super::{Arguments, Failure, Job, advise, begin_in, checked_model, folder_of, resume, settings_of};
 use crate::cli::compare::{tell_of, text};
 use crate::cli::dataset::is_folder_of_pictures;
 use crate::cli::output::note;
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     interrupt::end_saying("interrupted; nothing was saved yet");
     let device = arguments.device.find()?;
     let found = arguments.load(training.seed, predecessor.as_ref())?;
-    let model = model_of(&found.dataset, &training)?;
+    let model = checked_model(&found.dataset, &training)?;
     let context = arguments.device.open(device, &Job { model: &model, settings: settings_of(&training) })?;
     // Each seed splits the pictures of one folder otherwise.
     let by_seed = is_folder_of_pictures(&found);
