@@ -1,6 +1,6 @@
 //! `devices`: what --device can choose, and what it takes by itself.
 
-use super::device::{auto_reason, hardware};
+use super::device::{auto_reason, driver, hardware};
 use super::fastest::{self, Job, Speed};
 use super::version::version;
 use super::{Failure, print, tell};
@@ -122,7 +122,7 @@ fn describe(index: usize, info: &AdapterInfo, adapter: &Adapter) -> Device {
         name: info.name.clone(),
         kind: kind(info),
         backend: info.backend.to_string(),
-        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        driver: driver(info),
         max_buffer_bytes: limits.max_buffer_size,
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
