@@ -45,9 +45,8 @@ impl<O: Op + ?Sized> Stages<O> {
         let part = |stages: Vec<Stage<O>>| {
             let mut frozen: Vec<Stage<P>> = stages.into_iter().map(&on).collect();
             let mut trained = frozen.split_off(frozen.partition_point(|stage| stage.layers.end <= border));
-            if !rules.is_empty() {
-                (frozen, trained) = (rewrite(frozen, rules), rewrite(trained, rules));
-            }
+            trained = rewrite(trained, rules);
+            frozen = rewrite(frozen, rules);
             let count = frozen.len();
             frozen.extend(trained);
             (frozen, count)

@@ -136,8 +136,8 @@ fn fetch(
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
     let begun = Instant::now();
     loop {
-        let (waited, seconds) = (begun.elapsed(), begun.elapsed().as_secs_f64());
-        if waited > patience.slow && (bytes.len() as f64) < LEAST_RATE * seconds {
+        let seconds = begun.elapsed().as_secs_f64();
+        if seconds > patience.slow.as_secs_f64() && (bytes.len() as f64) < LEAST_RATE * seconds {
             return Err(FetchError::Slow { bytes: bytes.len(), seconds });
         }
         on_event(Event::Progress { file: &name, done: bytes.len() as u64, total });
