@@ -188,8 +188,8 @@ fn the_report_has_every_device_its_selftest_and_the_figures_that_were_measured()
     let adapters = pollster::block_on(Adapters::find());
     assert_eq!(results.len(), 2 * (adapters.len() + 1), "each device at both batch sizes");
     let has = |part: &str| assert!(page.contains(part), "{part:?} is not in {page}");
-    for info in adapters.infos() {
-        has(&format!("| 0 {} | ", info.name));
+    for (index, info) in adapters.infos().enumerate() {
+        has(&format!("| {index} {} | ", info.name));
         has(&format!("## Kernels: {}, batch 8", info.name));
     }
     for result in results {

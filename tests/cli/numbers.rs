@@ -32,16 +32,12 @@ fn train(at: &Path, device: &str, data: &str, arguments: &[&str]) -> Ended {
     run(command.args(arguments))
 }
 
-/// What a run left is a network of finite numbers, if it is there.
+/// The network that a run left, if it left one, is of finite numbers: others would not load.
 #[track_caller]
-fn assert_finite(at: &Path, case: &str) {
-    for name in ["model.safetensors", "last.safetensors"] {
-        let path = at.join("run").join(name);
-        if path.exists() {
-            let state = load_network(&path).unwrap_or_else(|error| panic!("{case}: {error}")).state;
-            let finite = state.arenas.iter().all(|(_, values)| values.iter().all(|value| value.is_finite()));
-            assert!(finite || name == "last.safetensors", "{case}: {name} holds a number that is not finite");
-        }
+fn assert_loads(at: &Path, case: &str) {
+    let paths = ["model.safetensors", "last.safetensors"].map(|name| at.join("run").join(name));
+    for path in paths.iter().filter(|path| path.exists()) {
+        load_network(path).unwrap_or_else(|error| panic!("{case}: {}: {error}", path.display()));
     }
 }
 
@@ -73,7 +69,7 @@ fn a_run_ends_well_or_as_diverged_whatever_its_settings() {
                 true => ended.expect(0, &[]),
                 false => ended.expect(1, &["diverged in epoch", "lower learning rate"]),
             };
-            assert_finite(at.path(), &format!("{device}, {data}, {arguments:?}"));
+            assert_loads(at.path(), &format!("{device}, {data}, {arguments:?}"));
         }
     }
     // Of the epoch that went well the network is kept.
