@@ -176,14 +176,21 @@ fn store_y_row(n: u32, o: u32, r: u32, k: u32, value: vec4f) {
     if (k + 3u < out_width()) { y[at + 3u] = value.w; }
 }
 
+// The output at a place of the input, along one axis; one outside where none stands.
+fn output_at(place: u32) -> u32 {
+    if (STRIDE == 1u) {
+        return place;
+    }
+    return select(0xffffffffu, place / STRIDE, place % STRIDE == 0u);
+}
+
 // The gradient of the outputs, as far apart as the inputs that they were computed from: between them lie zeros, as
 // around them. What is above or left of all wraps around, as in x_at.
 fn d_y_at(plane: u32, row: u32, column: u32) -> f32 {
-    let r = row / STRIDE;
-    let k = column / STRIDE;
-    let inside = row % STRIDE == 0u && column % STRIDE == 0u && r < out_height() && k < out_width();
+    let r = output_at(row);
+    let k = output_at(column);
     let at = (plane * out_height() + min(r, out_height() - 1u)) * out_width() + min(k, out_width() - 1u);
-    return select(0.0, d_y[at], inside);
+    return select(0.0, d_y[at], r < out_height() && k < out_width());
 }
 
 fn d_y_three(plane: u32, row: u32, column: u32) -> vec4f {
