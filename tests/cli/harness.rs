@@ -119,21 +119,30 @@ pub fn untouched(folder: &TempDir) {
 /// A folder with the four files of a data set, once for all tests: quicker to read than 70,000 digits are drawn.
 pub fn data_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-data");
-        fs::create_dir_all(&folder).unwrap();
-        let digits = mnist_wgpu::data::synthetic(1000, 1, 1).train;
-        for (name, count) in [("train", 60_000u32), ("t10k", 10_000)] {
-            let times = count as usize / 1000;
-            let sizes = |sizes: &[u32]| sizes.iter().flat_map(|size| size.to_be_bytes()).collect::<Vec<u8>>();
-            let images = [&sizes(&[0x803, count, 28, 28])[..], &digits.pixels.repeat(times)].concat();
-            let labels: Vec<u8> = digits.labels.repeat(times).into_iter().map(|label| label as u8).collect();
-            let labels = [&sizes(&[0x801, count])[..], &labels].concat();
-            fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
-            fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
-        }
-        folder
-    })
+    FOLDER.get_or_init(|| drawn_folder("cli-data", 60_000, 10_000))
+}
+
+/// The same of so few images that a run of them is over at once.
+pub fn small_data_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| drawn_folder("cli-small-data", 300, 100))
+}
+
+/// A folder `name` with so many images to train with and to test; a thousand that differ.
+fn drawn_folder(name: &str, train: u32, test: u32) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let digits = mnist_wgpu::data::synthetic(1000, 1, 1).train;
+    for (name, count) in [("train", train), ("t10k", test)] {
+        let sizes = |sizes: &[u32]| sizes.iter().flat_map(|size| size.to_be_bytes()).collect::<Vec<u8>>();
+        let pixels = digits.pixels.iter().copied().cycle().take(count as usize * 28 * 28);
+        let images: Vec<u8> = sizes(&[0x803, count, 28, 28]).into_iter().chain(pixels).collect();
+        let labels = digits.labels.iter().map(|&label| label as u8).cycle().take(count as usize);
+        let labels: Vec<u8> = sizes(&[0x801, count]).into_iter().chain(labels).collect();
+        fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).unwrap();
+        fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+    }
+    folder
 }
 
 /// A run of two epochs, once for all tests, and what the program said.

@@ -12,6 +12,8 @@ mod export;
 mod folders;
 mod harness;
 mod interruptions;
+#[cfg(unix)]
+mod killed;
 mod lr_find;
 mod manners;
 mod network;

@@ -16,7 +16,7 @@ fn short<'a>(epochs: &'a str, out: &'a str) -> Vec<&'a str> {
 const SAME: [&str; 2] = ["model.safetensors", "last.safetensors"];
 
 #[track_caller]
-fn assert_same_run(folder: &Path, run: &str, other: &str) {
+pub fn assert_same_run(folder: &Path, run: &str, other: &str) {
     for name in SAME {
         let read = |run: &str| fs::read(folder.join(run).join(name)).unwrap();
         assert!(read(run) == read(other), "{name} of {run} and {other} differ");
