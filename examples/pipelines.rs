@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = synthetic(100, 10, 0);
     let model = Model::classic(data.shape, data.classes.len(), 0.5)?;
     // A browser's device has WebGPU's default limits.
-    let options = Options { default_limits: true, ..Options::default() };
+    let options = Options { limits: Some(wgpu::Limits::default), ..Options::default() };
     let context = pollster::block_on(pollster::block_on(Adapters::noop()).open(0, options))?;
     let engine = GpuEngine::new(&context, &model, &data, Settings::default())?;
 

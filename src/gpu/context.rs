@@ -16,8 +16,9 @@ pub struct Adapters(Vec<Adapter>);
 pub struct Options {
     /// Let wgpu guard every buffer access and loop of our shaders. Tests run with and without.
     pub runtime_checks: bool,
-    /// Ask for no more than WebGPU's default limits and no features, as a browser would.
-    pub default_limits: bool,
+    /// Ask for no more than these and for no features, as a browser would with WebGPU's default ones; without, for all
+    /// that the adapter has.
+    pub limits: Option<fn() -> wgpu::Limits>,
     /// What the host knows a shader's entry points by: [`Shader::interfaces`], or what was found out when the program was
     /// built.
     pub interfaces: fn(&Shader) -> Result<Vec<Interface>, GpuError>,
@@ -25,7 +26,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { runtime_checks: false, default_limits: false, interfaces: Shader::interfaces }
+        Self { runtime_checks: false, limits: None, interfaces: Shader::interfaces }
     }
 }
 
@@ -146,6 +147,26 @@ impl Adapters {
     }
 }
 
+/// Checks that a device of so much can run the shaders: each stays within WebGPU's default limits.
+fn check_limits(device: &str, limits: &wgpu::Limits) -> Result<(), GpuError> {
+    let defaults = wgpu::Limits::default();
+    let needed = wgpu::Limits {
+        max_bind_groups: 2,
+        max_storage_buffers_per_shader_stage: defaults.max_storage_buffers_per_shader_stage,
+        max_uniform_buffers_per_shader_stage: 1,
+        max_dynamic_uniform_buffers_per_pipeline_layout: 1,
+        max_compute_workgroup_storage_size: defaults.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: defaults.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: defaults.max_compute_workgroup_size_x,
+        ..limits.clone()
+    };
+    let mut lacking = Ok(());
+    needed.check_limits_with_fail_fn(limits, true, |limit, needed, found| {
+        lacking = Err(GpuError::Limit { device: device.into(), limit, needed, found });
+    });
+    lacking
+}
+
 /// Variables by which wgpu and Vulkan's loader look for less than there is.
 const HIDING: [&str; 5] =
     ["WGPU_BACKEND", "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_LOADER_DRIVERS_SELECT", "VK_LOADER_DRIVERS_DISABLE"];
@@ -153,15 +174,17 @@ const HIDING: [&str; 5] =
 impl Context {
     async fn open(adapter: &Adapter, options: Options) -> Result<Self, GpuError> {
         let info = adapter.get_info();
-        let Options { runtime_checks, default_limits, .. } = options;
+        let Options { runtime_checks, limits, .. } = options;
         let AdapterInfo { name, driver, driver_info, backend, .. } = &info;
         log::info!(
-            "opening {name} ({driver} {driver_info}, {backend:?}), runtime_checks: {runtime_checks}, default_limits: {default_limits}"
+            "opening {name} ({driver} {driver_info}, {backend:?}), runtime_checks: {runtime_checks}, limits: {}",
+            if limits.is_some() { "given" } else { "all" }
         );
-        let (required_features, required_limits) = match options.default_limits {
-            true => (wgpu::Features::empty(), wgpu::Limits::default()),
-            false => (adapter.features() & wgpu::Features::TIMESTAMP_QUERY, adapter.limits()),
+        let (required_features, required_limits) = match limits {
+            Some(limits) => (wgpu::Features::empty(), limits()),
+            None => (adapter.features() & wgpu::Features::TIMESTAMP_QUERY, adapter.limits()),
         };
+        check_limits(&info.name, &required_limits)?;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("mnist-wgpu"),
@@ -174,16 +197,21 @@ impl Context {
             .map_err(|e| GpuError::RequestDevice { name: info.name.clone(), reason: e.to_string() })?;
 
         let first_error = Arc::new(Mutex::new(None));
-        let keep = |slot: &Arc<Mutex<Option<String>>>| {
-            let slot = slot.clone();
+        let keep = || {
+            let slot = first_error.clone();
             move |message: String| {
-                log::error!("{message}");
-                slot.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+                let mut first = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                // What follows from the first is worth a look only to whoever asks for it.
+                log::log!(if first.is_none() { log::Level::Error } else { log::Level::Debug }, "{message}");
+                first.get_or_insert(message);
             }
         };
-        let on_error = keep(&first_error);
-        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| on_error(e.to_string())));
-        let on_lost = keep(&first_error);
+        let on_error = keep();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| match error {
+            wgpu::Error::OutOfMemory { .. } => on_error("out of memory; a smaller batch or network needs less".into()),
+            error => on_error(error.to_string()),
+        }));
+        let on_lost = keep();
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
                 on_lost(format!("the device was lost ({message}); the driver may have reset it after too long a submit"));

@@ -26,6 +26,12 @@ pub enum GpuError {
     #[error("the device \"{name}\" could not be opened: {reason}")]
     RequestDevice { name: String, reason: String },
 
+    #[error(
+        "\"{device}\" cannot run the shaders: its {limit} is {found}, and they need {needed}, which nearly every GPU has; \
+         a newer driver may help, and another device or the CPU will"
+    )]
+    Limit { device: String, limit: &'static str, needed: u64, found: u64 },
+
     #[error("shaders/{op}.wgsl: {message}")]
     Shader { op: &'static str, message: String },
 

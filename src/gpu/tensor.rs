@@ -33,6 +33,7 @@ impl Tensor {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some(&label), size, usage, mapped_at_creation: false };
         let buffer = context.device.create_buffer(&descriptor);
+        context.check()?; // of many buffers the first that finds no memory is the last
         Ok(Self { label, buffer, offset: 0, len })
     }
 

@@ -88,6 +88,19 @@ fn where_files_cannot_grow_the_old_ones_stay_whole() {
     run(program(folder.path()).args(resume)).expect(0, &["after epoch 2"]);
 }
 
+/// A software device's memory is the process's own, of which the shell leaves too little.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_gpu_without_enough_memory_is_told_before_anything_is_written() {
+    let folder = tempdir().unwrap();
+    let mut command = program(folder.path());
+    let layers = "conv 4 3, relu, ".repeat(12) + "linear";
+    command.args(["train", "--device", "gpu", "--batch-size", "4096", "--model", &layers, "--out", "run", "--data-dir"]);
+    let mut limited = in_shell("ulimit -v 1500000; exec \"$0\" \"$@\"", command.arg(data_folder()));
+    run(&mut limited).expect(1, &["out of memory", "smaller batch"]);
+    assert!(files(folder.path()).is_empty(), "something was left behind");
+}
+
 /// Whether namespaces can be made here, which takes root; a test that needs them says so where not.
 #[cfg(target_os = "linux")]
 fn can_unshare(what: &[&str]) -> bool {

@@ -26,5 +26,7 @@ mod recipes;
 mod resume;
 mod runs;
 mod selftest;
+#[cfg(target_os = "linux")]
+mod soak;
 mod train;
 mod usage;

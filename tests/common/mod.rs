@@ -21,8 +21,9 @@ pub fn contexts(options: &[Options]) -> Vec<Context> {
 }
 
 /// With wgpu's run-time checks and WebGPU's default limits.
-const CHECKED: Options = Options { runtime_checks: true, default_limits: true, interfaces: Shader::interfaces };
+const CHECKED: Options =
+    Options { runtime_checks: true, limits: Some(wgpu::Limits::default), interfaces: Shader::interfaces };
 /// As a release run has it.
-const RELEASE: Options = Options { runtime_checks: false, default_limits: false, interfaces: Shader::interfaces };
+const RELEASE: Options = Options { runtime_checks: false, limits: None, interfaces: Shader::interfaces };
 
 pub const BOTH: [Options; 2] = [CHECKED, RELEASE];
