@@ -1,7 +1,7 @@
 //! Checkpoints, as bytes: safetensors files that PyTorch's `load_state_dict` takes as they are, and that files saved
 //! from PyTorch can stand in for.
 
-use crate::data;
+use crate::data::{self, DataError, Dataset};
 use crate::foreign::{self, Foreign};
 use crate::history::Row;
 use crate::model::{Model, ModelError};
@@ -122,8 +122,8 @@ pub enum CheckpointError {
     #[error(transparent)]
     Model(#[from] ModelError),
 
-    #[error("{classes} names of classes for a network of {outputs} outputs")]
-    Classes { classes: usize, outputs: usize },
+    #[error("the metadata `mnist-wgpu` tell of a network for other samples than are read: {0}")]
+    Samples(#[from] DataError),
 
     #[error(
         "normalisation `{found}` is not known; expected `{NORMALISATION}`, and beside it the metadata `{MEAN}` and `{STD}`"
@@ -223,6 +223,10 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
         None => Normalisation::parse(metadata(MEAN), metadata(STD))?,
         said => said,
     };
+    if let Some(info) = &info {
+        Dataset::check_shape(info.input)?;
+        Dataset::check_classes(info.classes.len())?;
+    }
     let model = match &info {
         Some(info) => Model::new(info.input, info.layers.clone(), info.classes.len())?,
         None => Model::classic([1, 28, 28], data::digits().len(), 0.5)?,

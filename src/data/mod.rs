@@ -78,9 +78,7 @@ impl Dataset {
     /// no class.
     pub fn new(shape: [usize; 3], classes: Vec<String>, train: Images, test: Images) -> Result<Self, DataError> {
         Self::check_shape(shape)?;
-        if !(1..=Self::MOST_CLASSES).contains(&classes.len()) {
-            return Err(DataError::Classes { found: classes.len() });
-        }
+        Self::check_classes(classes.len())?;
         for (set, Images { pixels, labels }) in [("training", &train), ("test", &test)] {
             if labels.len() >= 1 << 31 {
                 return Err(DataError::Count { set, found: labels.len() });
@@ -104,6 +102,16 @@ impl Dataset {
         match [1, 3].contains(&channels) && sides.contains(&height) && sides.contains(&width) {
             true => Ok(()),
             false => Err(DataError::Shape { channels, height, width }),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// A number of classes out of bounds.
+    pub(crate) fn check_classes(found: usize) -> Result<(), DataError> {
+        match (1..=Self::MOST_CLASSES).contains(&found) {
+            true => Ok(()),
+            false => Err(DataError::Classes { found }),
         }
     }
 

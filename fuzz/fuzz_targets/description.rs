@@ -1,0 +1,3 @@
+#![no_main]
+
+mnist_wgpu_fuzz::target!("description");
