@@ -13,7 +13,7 @@ use crate::train::Position;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a checkpoint tells about itself: everything needed to use it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,10 +236,14 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
 
     let roles = roles(&tensors, position.is_some());
     let prefix = prefix(&tensors, &model);
-    let known = |name: &str| roles.iter().any(|role| role.tensors(&model).iter().any(|t| role.name(t) == name));
+    // Names are looked up, not searched for: a file may have a thousand layers, and an optimizer's numbers for each.
+    let of_role = |role: &Role| role.tensors(&model).iter().map(|tensor| role.name(tensor).into_owned()).collect::<Vec<_>>();
+    let known: HashSet<String> = roles.iter().flat_map(of_role).collect();
     // A count of PyTorch's that nothing here goes by.
     let counts = |name: &str| name.ends_with(".num_batches_tracked");
-    if let Some(name) = sorted_names(&tensors).into_iter().find(|name| !known(&name[prefix.len()..]) && !counts(name)) {
+    if let Some(name) =
+        sorted_names(&tensors).into_iter().find(|name| !known.contains(&name[prefix.len()..]) && !counts(name))
+    {
         let expected = listed(model.parameters().iter().chain(model.buffers()).map(|p| p.name.as_str()).collect());
         return Err(CheckpointError::Superfluous { name: name.into(), expected });
     }

@@ -91,7 +91,10 @@ impl<'a> Candidates<'a> {
     fn speeds(&self, job: &Job, again: bool) -> Vec<Speed> {
         let circumstances = self.circumstances(job);
         let mut memory = self.recall();
-        let known = memory.measurements.iter().position(|known| known.circumstances == circumstances);
+        // The file may have been written by anybody: of devices that are not here nobody can train.
+        let is_here = |speed: &Speed| speed.adapter.is_none_or(|number| self.numbers.contains(&number));
+        let fits = |known: &Measurement| known.circumstances == circumstances && known.speeds.iter().all(is_here);
+        let known = memory.measurements.iter().position(fits);
         if let (Some(known), false) = (known, again) {
             return memory.measurements[known].speeds.clone();
         }
@@ -290,6 +293,9 @@ mod tests {
         assert!(measured(&candidates, &job, true), "asked to measure again");
         assert!(measured(&candidates, &job, false), "and that is remembered in its place");
 
+        memory.measurements[0].speeds[0].adapter = Some(7);
+        std::fs::write(&path, serde_json::to_vec(&memory).unwrap()).unwrap();
+        assert!(measured(&candidates, &job, false), "what was measured of a device that is not here");
         for broken in ["", "{}", "{\"measurements\": [{}]}", "\u{0}"] {
             std::fs::write(&path, broken).unwrap();
             assert!(measured(&candidates, &job, false), "{broken:?}");

@@ -37,6 +37,9 @@ const WIDE: f32 = 1.05;
 const RIPPLE: f32 = 0.06;
 /// Beyond so many the picture is a texture: the largest are looked at.
 const MOST_PARTS: usize = 400;
+/// How often the frames of all parts together cover the picture, at most. Digits stand beside each other; the lines of a
+/// hatching or the rings of a target, hundreds in the same place, would take minutes.
+const MOST_COVERED: usize = 4;
 
 /// A digit as it stands on the page.
 pub(super) struct Glyph {
@@ -135,6 +138,12 @@ impl Page {
         let mut parts = parts(&ink);
         parts.sort_by_key(|part| std::cmp::Reverse(part.frame.longer()));
         parts.truncate(MOST_PARTS);
+        let mut room = MOST_COVERED * ink.values.len();
+        parts.retain(|part| {
+            let left = room.checked_sub(part.frame.area());
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
         let mut strokes: Vec<(Part, Stroke)> = parts.into_iter().filter_map(|part| Stroke::of(grey, &ink, part)).collect();
         let framed: Vec<bool> = strokes.iter().map(|(part, _)| is_frame(part, &strokes)).collect();
         let mut framed = framed.into_iter();
@@ -234,9 +243,9 @@ impl Stroke {
 
     /// None of what is a blot, a grid, or open: the gap between two strokes of the other kind.
     fn of(grey: &Plane, ink: &Plane, part: Part) -> Option<(Part, Self)> {
-        const STEPS: usize = 3;
+        const STEPS: u32 = 3;
         const REACH: usize = 4;
-        let mask = Mask::new(&part, ink, STEPS);
+        let mask = Mask::new(part.frame, &part.places, ink, STEPS as usize);
         let half = mask.half_stroke();
         if half as f32 > BLOT * part.frame.longer() as f32 || mask.holes() > MOST_HOLES {
             return None;
@@ -280,13 +289,12 @@ impl Digit {
     }
 
     fn cut_out(&self, page: &Plane, line: usize) -> Glyph {
-        const EDGE: usize = 2;
-        let frame = self.frame.grown(EDGE + 1, [page.width, page.height]);
+        const EDGE: u32 = 2;
+        let frame = self.frame.grown(EDGE as usize + 1, [page.width, page.height]);
         let mut ink = Plane { width: frame.width(), height: frame.height(), values: vec![0.0; frame.area()] };
-        for part in &self.parts {
-            for (x, y) in Mask::new(part, page, EDGE).around(0..=EDGE, [page.width, page.height]) {
-                ink.values[(y - frame.top) * ink.width + x - frame.left] = page.values[y * page.width + x];
-            }
+        let places = self.parts.iter().flat_map(|part| &part.places);
+        for (x, y) in Mask::new(self.frame, places, page, EDGE as usize).around(0..=EDGE, [page.width, page.height]) {
+            ink.values[(y - frame.top) * ink.width + x - frame.left] = page.values[y * page.width + x];
         }
         let strength = strength(&ink.values);
         let raised = self.parts.iter().filter(|part| part.raised).map(|part| 0.8 * part.level).fold(0.0, f32::max);

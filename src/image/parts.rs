@@ -132,11 +132,11 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    pub fn new(part: &Part, plane: &Plane, margin: usize) -> Self {
-        let frame = part.frame;
+    /// Of what is at `places` in `plane`, all of them in `frame`.
+    pub fn new<'a>(frame: Frame, places: impl IntoIterator<Item = &'a usize>, plane: &Plane, margin: usize) -> Self {
         let (width, height) = (frame.width() + 2 * margin, frame.height() + 2 * margin);
         let mut bits = vec![false; width * height];
-        for place in &part.places {
+        for place in places {
             let (x, y) = (place % plane.width - frame.left + margin, place / plane.width - frame.top + margin);
             bits[y * width + x] = true;
         }
@@ -145,27 +145,20 @@ impl Mask {
 
     /// For each pixel that is `of` the part (or is not) the steps to the nearest that is not (or is), a step to a corner
     /// counting as one; 0 for all others.
-    fn distances(&self, of: bool) -> Vec<usize> {
-        let (width, height) = (self.width as isize, self.height as isize);
-        let far = self.width + self.height;
-        let mut steps: Vec<usize> = self.bits.iter().map(|&bit| if bit == of { far } else { 0 }).collect();
-        let mut visit = |place: isize, near: [(isize, isize); 4]| {
-            let (x, y) = (place % width, place / width);
-            for (dx, dy) in near {
-                if (0..width).contains(&(x + dx)) && (0..height).contains(&(y + dy)) {
-                    let through = steps[(place + dy * width + dx) as usize] + 1;
-                    steps[place as usize] = steps[place as usize].min(through);
-                }
-            }
-        };
-        (0..width * height).for_each(|place| visit(place, [(-1, 0), (-1, -1), (0, -1), (1, -1)]));
-        (0..width * height).rev().for_each(|place| visit(place, [(1, 0), (1, 1), (0, 1), (-1, 1)]));
+    fn distances(&self, of: bool) -> Vec<u32> {
+        let far = (self.width + self.height) as u32;
+        let mut steps: Vec<u32> = self.bits.iter().map(|&bit| if bit == of { far } else { 0 }).collect();
+        // From the first pixel to the last, and back.
+        for _ in 0..2 {
+            sweep(&mut steps, self.width);
+            steps.reverse();
+        }
         steps
     }
 
     /// Half of the widest stroke, in pixels.
     pub fn half_stroke(&self) -> usize {
-        self.distances(true).into_iter().max().unwrap_or_default()
+        self.distances(true).into_iter().max().unwrap_or_default() as usize
     }
 
     /// How many places it encloses that are more than a hundredth of its frame.
@@ -196,7 +189,7 @@ impl Mask {
     }
 
     /// The pixels of a picture of `width` x `height` whose way to the part is that many steps; of the part itself, 0.
-    pub fn around(&self, steps: RangeInclusive<usize>, [width, height]: [usize; 2]) -> Vec<(usize, usize)> {
+    pub fn around(&self, steps: RangeInclusive<u32>, [width, height]: [usize; 2]) -> Vec<(usize, usize)> {
         let at = |place: usize| {
             let (x, y) = (place % self.width + self.frame.left, place / self.width + self.frame.top);
             let (x, y) = (x.checked_sub(self.margin)?, y.checked_sub(self.margin)?);
@@ -213,5 +206,20 @@ impl Mask {
         };
         let place = at(x, self.frame.left, self.width).zip(at(y, self.frame.top, self.height));
         place.is_some_and(|(x, y)| self.bits[y * self.width + x])
+    }
+}
+
+/// Row by row: no pixel is more than one step further than the one before it and the three above.
+fn sweep(steps: &mut [u32], width: usize) {
+    let mut above: &[u32] = &[];
+    for row in steps.chunks_exact_mut(width) {
+        for x in 0..width {
+            if row[x] > 0 {
+                let before = row[x.saturating_sub(1)..x].first();
+                let near = above.iter().take(x + 2).skip(x.saturating_sub(1)).chain(before).min();
+                row[x] = near.map_or(row[x], |near| row[x].min(near + 1));
+            }
+        }
+        above = row;
     }
 }

@@ -48,10 +48,14 @@ impl Tested {
         Confusion::new(self.classes.len(), self.confusion.concat())
     }
 
-    /// Whether there is a count for each pair of classes.
+    /// Whether there is a count for each pair of classes, and they are as many as the images, which no data set has 2^31 of.
     fn is_whole(&self) -> bool {
         let classes = self.classes.len();
-        self.confusion.len() == classes && self.confusion.iter().all(|row| row.len() == classes)
+        let mut counts = self.confusion.iter().flatten();
+        self.confusion.len() == classes
+            && self.confusion.iter().all(|row| row.len() == classes)
+            && counts.try_fold(0u64, |sum, count| sum.checked_add(*count)) == Some(self.images)
+            && self.images < 1 << 31
     }
 }
 
@@ -73,7 +77,10 @@ impl Run {
         let tested: Result<Tested, _> = serde_json::from_slice(&text);
         match tested.map_err(|error| error.to_string()) {
             Ok(tested) if tested.is_whole() => Ok(Some(tested)),
-            Ok(_) => Err(RunError::Content { path, problem: "expected a count for each pair of classes".into() }),
+            Ok(Tested { images, .. }) => {
+                let problem = format!("expected a count for each pair of classes, {images} in all");
+                Err(RunError::Content { path, problem })
+            }
             Err(problem) => Err(RunError::Content { path, problem }),
         }
     }

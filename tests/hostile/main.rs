@@ -4,6 +4,8 @@
 mod readers;
 mod seeds;
 
+use image::{GrayImage, Luma};
+use mnist_wgpu::image::{Picture, digits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use readers::{LONGEST, Reader};
@@ -165,4 +167,43 @@ fn numbers(file: &[u8]) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+#[test]
+fn what_was_found_once_is_survived() {
+    let changed = |name: &str, from: &str, to: &str| {
+        let seed = String::from_utf8((Reader::named(name).seeds)().remove(0)).expect("a text");
+        assert!(seed.contains(from), "{seed}");
+        seed.replace(from, to).into_bytes()
+    };
+    for (name, file) in [
+        // Samples for it came out too short.
+        ("description", changed("description", "[1,28,28]", "[5,28,28]")),
+        // The sum of the second row was larger than that of all.
+        ("tested", changed("tested", "[0,1]", "[18446744073709551615,1]")),
+        // Each name was looked for among all others, for seconds.
+        ("checkpoint", seeds::deep()),
+    ] {
+        survives(Reader::named(name), std::iter::once(file));
+    }
+}
+
+/// Hundreds of lines or rings of which each has the whole picture for its frame took minutes.
+#[test]
+fn a_texture_takes_about_as_long_as_a_page() {
+    const SIDE: u32 = 1024;
+    let _alone = TRYING.lock().unwrap_or_else(PoisonError::into_inner);
+    let inside = |x: u32, y: u32| (8..SIDE - 8).contains(&x) && (8..SIDE - 8).contains(&y);
+    let time = |ink: &dyn Fn(u32, u32) -> bool| {
+        let shade = |x, y| Luma([if inside(x, y) && ink(x, y) { 0 } else { 255 }]);
+        let picture = Picture::of(&GrayImage::from_fn(SIDE, SIDE, shade).into()).expect("a picture");
+        let begun = Instant::now();
+        let _ = digits(&picture);
+        begun.elapsed()
+    };
+    let page = time(&|x, y| x % 90 < 10 && y % 120 < 80);
+    for period in [10, 16] {
+        let hatched = time(&|x, y| (x + y) % period < period / 3);
+        assert!(hatched < 5 * page, "a page {page:?}, hatched {hatched:?}");
+    }
 }

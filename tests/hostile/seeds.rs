@@ -189,6 +189,14 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
     files
 }
 
+/// As many layers as a network may have, and all that training keeps of them.
+pub fn deep() -> Vec<u8> {
+    let text = "bn, ".repeat(997) + "flatten, linear";
+    let model = Model::new([1, 5, 4], layers::parse(&text, 3).expect("layers"), 3).expect("a model");
+    let state = in_training(&model, State::new(&model, 1));
+    checkpoint::write(&model, &state, &info(&model, "custom"), Some(&position()), &[]).expect("it is written")
+}
+
 /// As another program saves one: numbers of 16 bits, names with a prefix, mean and deviation beside them.
 fn others() -> Vec<u8> {
     let (model, dataset) = models().remove(1);
