@@ -138,12 +138,11 @@ impl Page {
         let mut parts = parts(&ink);
         parts.sort_by_key(|part| std::cmp::Reverse(part.frame.longer()));
         parts.truncate(MOST_PARTS);
+        // From the smallest on: rather a frame too few than a digit.
         let mut room = MOST_COVERED * ink.values.len();
-        parts.retain(|part| {
-            let left = room.checked_sub(part.frame.area());
-            room = left.unwrap_or(room);
-            left.is_some()
-        });
+        let fits = |part: &&Part| room.checked_sub(part.frame.area()).map(|left| room = left).is_some();
+        let fitting = parts.iter().rev().take_while(fits).count();
+        parts.drain(..parts.len() - fitting);
         let mut strokes: Vec<(Part, Stroke)> = parts.into_iter().filter_map(|part| Stroke::of(grey, &ink, part)).collect();
         let framed: Vec<bool> = strokes.iter().map(|(part, _)| is_frame(part, &strokes)).collect();
         let mut framed = framed.into_iter();
