@@ -340,10 +340,11 @@ fn layers_that_cannot_be_built_are_refused_as_a_model_is() {
         refused(&with(json!([1, 1, huge]), json!(["flatten", {"linear": {"out": 10}}])), &[]);
     }
     // Layers that may well be built, but need far more than this file has.
-    refused(
-        &with(json!([1, 1, 1 << 23]), json!(["flatten", {"linear": {"out": 10}}])),
-        &["`1.weight`", "[10, 4]", "8388608"],
-    );
+    refused(&with(json!([3, 256, 256]), json!(["flatten", {"linear": {"out": 10}}])), &["`1.weight`", "[10, 4]", "196608"]);
+    // Images that no data set has.
+    for input in [[2, 2, 1], [1, 1, 257], [1, 257, 1], [1, 1, 1 << 23]] {
+        refused(&with(json!(input), json!(["flatten", {"linear": {"out": 10}}])), &["expected images of 1 or 3 channels"]);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #[path = "../../tests/hostile/readers.rs"]
 pub mod readers;
 #[path = "../../tests/hostile/seeds.rs"]
-mod seeds;
+pub mod seeds;
 
 pub use libfuzzer_sys;
 

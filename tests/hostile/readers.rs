@@ -231,7 +231,7 @@ fn picture(bytes: &[u8]) {
     /// Pixels of a picture that is decoded, and of one that is looked for digits in: a file of a few bytes can have half
     /// a thousand million, and then it takes its time.
     const DECODED: u64 = 1 << 22;
-    const LOOKED_AT: u64 = 1 << 16;
+    const LOOKED_AT: u64 = 1 << 14;
     is_picture(bytes);
     let said = Picture::size_of(bytes).map_err(told);
     let pixels = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
