@@ -3,6 +3,7 @@
 
 use crate::engine::{Engine, Pass, Set, Work};
 use crate::metrics::Totals;
+use crate::ops::Real;
 use crate::train::{Observer, Progress, TrainError};
 
 /// A set as a network judged it.
@@ -82,7 +83,7 @@ pub async fn judge<E: Engine>(
 /// Softmax probabilities of one image's logits.
 pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let terms: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exp()).collect();
+    let terms: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exponential()).collect();
     let sum: f64 = terms.iter().sum();
     terms.into_iter().map(|term| term / sum).collect()
 }
@@ -106,7 +107,7 @@ pub fn worst_mistakes(judged: &Judged, labels: &[u16], count: usize) -> Vec<Mist
     let rows = judged.logits.chunks_exact(judged.classes.max(1)).zip(labels).enumerate();
     let mut mistakes: Vec<Mistake> = rows
         .map(|(place, (logits, &truth))| {
-            let loss = -softmax(logits)[usize::from(truth)].ln();
+            let loss = -softmax(logits)[usize::from(truth)].logarithm();
             Mistake { place, truth, verdict: verdict(logits), loss }
         })
         .filter(|mistake| mistake.verdict.guess != mistake.truth)

@@ -25,7 +25,7 @@ impl Default for Sweep {
 
 impl Sweep {
     pub fn rate(&self, step: usize) -> f64 {
-        self.from * (self.to / self.from).powf(step as f64 / (self.steps - 1) as f64)
+        self.from * libm::pow(self.to / self.from, step as f64 / (self.steps - 1) as f64)
     }
 }
 

@@ -77,15 +77,15 @@ impl Schedule {
         let (step, steps) = (step - warmup, steps - warmup);
         match self.kind {
             Kind::Constant | Kind::OneCycle => self.rate,
-            Kind::Step => self.rate * GAMMA.powf((step / (steps / 3.0).ceil()).floor()),
-            Kind::Cosine => self.rate * (1.0 + (PI * step / steps).cos()) / 2.0,
+            Kind::Step => self.rate * libm::pow(GAMMA, (step / (steps / 3.0).ceil()).floor()),
+            Kind::Cosine => self.rate * (1.0 + libm::cos(PI * step / steps)) / 2.0,
         }
     }
 
     /// As `OneCycleLR`, with the highest rate at step `top`, which need not be a whole number, and `last` the last step.
     fn one_cycle(&self, step: f64, top: f64, last: f64) -> f64 {
         let (begin, end) = (self.rate / BEGIN, self.rate / BEGIN / END);
-        let along = |from: f64, to: f64, share: f64| to + (from - to) / 2.0 * (1.0 + (PI * share).cos());
+        let along = |from: f64, to: f64, share: f64| to + (from - to) / 2.0 * (1.0 + libm::cos(PI * share));
         match step <= top {
             true if top > 0.0 => along(begin, self.rate, step / top),
             true => self.rate,

@@ -28,7 +28,7 @@ impl AdamW {
     /// `1 / (1 - beta1^t)` and `1 / sqrt(1 - beta2^t)`, by which the means of step `t`, counted from 1, are too small:
     /// they began at 0.
     pub fn corrections(&self, t: u64) -> [f32; 2] {
-        let [bias1, bias2] = self.betas.map(|beta| 1.0 - f64::from(beta).powf(t as f64));
+        let [bias1, bias2] = self.betas.map(|beta| 1.0 - libm::pow(beta.into(), t as f64));
         [(1.0 / bias1) as f32, (1.0 / bias2.sqrt()) as f32]
     }
 

@@ -101,7 +101,7 @@ pub mod cpu {
     /// `log(sum exp(logits))`, the maximum subtracted first so that nothing overflows.
     fn log_sum_exp<T: Real>(logits: &[T]) -> T {
         let most = logits.iter().copied().fold(T::neg_infinity(), T::max);
-        most + logits.iter().map(|&logit| (logit - most).exp()).sum::<T>().ln()
+        most + logits.iter().map(|&logit| (logit - most).exponential()).sum::<T>().logarithm()
     }
 
     /// `losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]`; of that `1 - smoothing`, and `smoothing` of the mean
@@ -128,7 +128,7 @@ pub mod cpu {
             let normaliser = log_sum_exp(logits);
             for (c, (&logit, d)) in logits.iter().zip(d_logits).enumerate() {
                 let label = if c == target as usize { T::one() - smoothing + spread } else { spread };
-                *d = ((logit - normaliser).exp() - label) / count;
+                *d = ((logit - normaliser).exponential() - label) / count;
             }
         }
     }

@@ -5,17 +5,39 @@ pub trait Real:
     num_traits::Float + num_traits::NumAssign + std::iter::Sum + std::fmt::Debug + Send + Sync + 'static
 {
     fn of(value: f64) -> Self;
+
+    /// e to this power. [`num_traits::Float::exp`] is the system's, and each system's rounds otherwise.
+    fn exponential(self) -> Self;
+
+    /// The natural logarithm, for the same reason.
+    fn logarithm(self) -> Self;
 }
 
 impl Real for f32 {
     fn of(value: f64) -> Self {
         value as f32
     }
+
+    fn exponential(self) -> Self {
+        libm::expf(self)
+    }
+
+    fn logarithm(self) -> Self {
+        libm::logf(self)
+    }
 }
 
 impl Real for f64 {
     fn of(value: f64) -> Self {
         value
+    }
+
+    fn exponential(self) -> Self {
+        libm::exp(self)
+    }
+
+    fn logarithm(self) -> Self {
+        libm::log(self)
     }
 }
 
