@@ -12,6 +12,7 @@ use crate::files;
 use crate::history::Row;
 use crate::model::Model;
 use crate::normalisation::Normalisation;
+use crate::ops::lanes;
 use crate::state::State;
 use crate::train::Position;
 use crate::{report, tensorboard};
@@ -108,6 +109,14 @@ pub struct Device {
     /// named kernels that are no more.
     #[serde(alias = "variant")]
     pub instructions: Option<String>,
+}
+
+impl Device {
+    /// Whether a run goes on there to the same bits: on the CPU path of any processor with fused multiply-add.
+    pub fn same_bits(&self, other: &Self) -> bool {
+        let fused = |device: &Self| device.instructions.as_deref().is_some_and(|name| lanes::FUSED.contains(&name));
+        self == other || (fused(self) && fused(other))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -403,4 +412,19 @@ pub fn resolve(path: &Path) -> PathBuf {
         return parent.join(name.trim());
     }
     path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_with_fused_multiply_add_and_no_others_have_the_same_bits() {
+        let cpu = |name: &str| Device { name: "cpu".into(), backend: None, driver: None, instructions: Some(name.into()) };
+        let gpu = |driver: &str| Device { driver: Some(driver.into()), instructions: None, ..cpu("") };
+        assert!(lanes::FUSED.iter().all(|name| cpu(name).same_bits(&cpu(lanes::FUSED[0]))));
+        assert!(!cpu("SSE2").same_bits(&cpu("AVX-512")) && !cpu("AVX-512").same_bits(&cpu("SSE2")));
+        assert!(cpu("SSE2").same_bits(&cpu("SSE2")) && gpu("1").same_bits(&gpu("1")) && !gpu("1").same_bits(&gpu("2")));
+        assert!(!gpu("1").same_bits(&cpu("AVX-512")));
+    }
 }

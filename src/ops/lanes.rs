@@ -13,12 +13,15 @@ pub fn widest<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// The vector instructions that [`widest`] and the matrix products use. With others, sums round differently.
+/// Of [`instructions`] those with fused multiply-add: with any of them the CPU path comes to the same bits.
+pub const FUSED: [&str; 3] = ["AVX-512", "AVX2 and FMA", "aarch64"];
+
+/// The vector instructions that [`widest`] and the matrix products use.
 pub fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     return match () {
-        () if pulp::x86::V4::is_available() => "AVX-512",
-        () if pulp::x86::V3::is_available() => "AVX2 and FMA",
+        () if pulp::x86::V4::is_available() => FUSED[0],
+        () if pulp::x86::V3::is_available() => FUSED[1],
         () => "SSE2",
     };
     #[cfg(not(target_arch = "x86_64"))]

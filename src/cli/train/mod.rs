@@ -214,12 +214,13 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let device = arguments.device.find_again(config.device_now())?;
     let context = arguments.device.open(device, &Job { model, settings })?;
     let now = Resumed { epochs: position.epochs, device: device::describe(context.as_ref()), program: program() };
-    if now.device != *config.device_now() {
+    let same_bits = now.device.same_bits(config.device_now());
+    if !same_bits {
         tell("      The run was on another device or driver: it goes on well, but not to the same bits.");
     } else if now.program.version != config.program_now().version {
         tell("      The run was begun by another version of this program: it may not go on to the same bits.");
     }
-    check_best(&run, &last, &start, now.device == *config.device_now())?;
+    check_best(&run, &last, &start, same_bits)?;
     config.resumed.push(now);
     let found = arguments.data.load_again(&config.data, &classes, config.training.seed)?;
     check_split(&found.dataset, &config.training)?;
@@ -253,7 +254,7 @@ fn run_folder(path: &Path) -> Result<PathBuf, Failure> {
 
 /// Sees to it, before the rest is trained, that the best network so far is where it is kept. A run that was killed in
 /// between may not have come to save it; the last checkpoint has it then.
-fn check_best(run: &Run, last: &Checkpoint, start: &Start, same_device: bool) -> Result<(), Failure> {
+fn check_best(run: &Run, last: &Checkpoint, start: &Start, same_bits: bool) -> Result<(), Failure> {
     let (Some(best), position) = (history::best(&start.rows), start.position) else { return Ok(()) };
     let path = run.path(run::MODEL);
     let kept = run::load_network(&path).map(|kept| kept.info.map(|info| info.epoch));
@@ -264,7 +265,7 @@ fn check_best(run: &Run, last: &Checkpoint, start: &Start, same_device: bool) ->
         return Ok(keep_best(run, &last.model, &last.state, info)?);
     }
     // Earlier versions saved the best network first: it may be of an epoch that will be done again, to the same bits.
-    if same_device && kept? == Some(position.epochs + 1) {
+    if same_bits && kept? == Some(position.epochs + 1) {
         return Ok(());
     }
     let problem = format!("expected the network of epoch {}, the best by {}", best.epoch, run::METRICS);
