@@ -126,6 +126,9 @@ pub struct Program {
     pub started: String,
 }
 
+/// The file that holds a run on Windows, as long as somebody does.
+const WINDOWS_LOCK: &str = ".lock";
+
 /// A run's folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -231,7 +234,7 @@ impl Run {
             const SHARING_VIOLATION: i32 = 32;
             let mut options = std::fs::OpenOptions::new();
             options.create(true).write(true).share_mode(0).custom_flags(DELETE_ON_CLOSE);
-            match options.open(self.path(".lock")) {
+            match options.open(self.path(WINDOWS_LOCK)) {
                 Err(error) if error.raw_os_error() == Some(SHARING_VIOLATION) => Err(in_use()),
                 file => file.map(|file| self.tidied(Lock { _file: file })).map_err(failed),
             }
@@ -252,7 +255,8 @@ impl Run {
     /// Whether there is anything in the folder that a run does not leave there.
     fn has_others(&self) -> bool {
         let ours = self.leftovers();
-        self.entries().any(|path| !ours.contains(&path))
+        // A lock is no leftover: it is this process's own, or its holder will be named.
+        self.entries().any(|path| !ours.contains(&path) && !path.ends_with(WINDOWS_LOCK))
     }
 
     /// What a run may have left in the folder.
@@ -417,6 +421,16 @@ pub fn resolve(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On Windows a new run's own lock lies in its folder when that is looked at again.
+    #[test]
+    fn a_lock_is_nothing_that_would_be_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(WINDOWS_LOCK), "").unwrap();
+        assert!(Run::check(folder.path(), false).is_ok());
+        std::fs::write(folder.path().join("letter.txt"), "").unwrap();
+        assert!(matches!(Run::check(folder.path(), false), Err(RunError::NotEmpty { .. })));
+    }
 
     #[test]
     fn processors_with_fused_multiply_add_and_no_others_have_the_same_bits() {
