@@ -80,7 +80,9 @@ pub fn gzip() -> Vec<Vec<u8>> {
     };
     let images = array(8, &[40, 8, 8], &(0..40 * 64).map(|i| (i * i % 251) as u8).collect::<Vec<u8>>());
     let blank = array(8, &[900, 28, 28], &vec![0; 900 * 784]);
-    vec![deflated(&images, 0), deflated(&images, 1), deflated(&images, 9), deflated(&blank, 9)]
+    // As many as its sizes say, and more than may be: 40 MB in 40 kB.
+    let bomb = array(8, &[51_021, 28, 28], &vec![0; 51_021 * 784]);
+    vec![deflated(&images, 0), deflated(&images, 1), deflated(&images, 9), deflated(&blank, 9), deflated(&bomb, 9)]
 }
 
 /// A new folder, in memory where the system has a place for it and nothing else is asked for: what the program writes is
