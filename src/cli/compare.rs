@@ -1,7 +1,7 @@
 //! `compare`: several runs beside each other, as a table, as JSON, and as a page.
 
 use super::dataset::NOT_MNIST;
-use super::output::note;
+use super::output::{inert, note};
 use super::{Failure, print, tell, values};
 use mnist_wgpu::comparison::{Comparison, Figure, Group, Remark, Settings};
 use mnist_wgpu::files;
@@ -176,9 +176,8 @@ impl<'a> OfGroup<'a> {
 /// The table: words to the left, figures to the right.
 pub fn text(comparison: &Comparison) -> String {
     let (head, rows, words) = comparison.table();
-    // Without what would steer the terminal.
-    let clean = |cell: &String| cell.chars().filter(|letter| !letter.is_control()).collect::<String>();
-    let lines: Vec<Vec<String>> = std::iter::once(&head).chain(&rows).map(|row| row.iter().map(clean).collect()).collect();
+    let clean = |row: &Vec<String>| row.iter().map(|cell| inert(cell)).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(&head).chain(&rows).map(clean).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut text = String::new();

@@ -4,7 +4,7 @@ use super::dataset::{DataArguments, warn_if_synthetic};
 use super::device::DeviceArguments;
 use super::fastest::Job;
 use super::network::{self, PixelArguments};
-use super::output::note;
+use super::output::{inert, note};
 use super::watch::Bar;
 use super::{Failure, interrupt, print, tell, values};
 use mnist_wgpu::checkpoint::Info;
@@ -159,9 +159,9 @@ const MOST_MISTAKES: usize = 20;
 const NARROW: usize = 5;
 const WIDE: usize = 24;
 
-/// A name in at most so many letters, without what would steer the terminal.
+/// A name in at most so many letters.
 fn short(name: &str, letters: usize) -> String {
-    let mut name: Vec<char> = name.chars().filter(|letter| !letter.is_control()).collect();
+    let mut name: Vec<char> = inert(name).chars().collect();
     if name.len() > letters {
         name.truncate(letters - 1);
         name.push('…');

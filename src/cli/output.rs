@@ -40,10 +40,21 @@ pub fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(StdoutError)
 }
 
-/// Writes a line to stderr. Unlike `eprintln!` it does not panic when stderr has been closed: nobody is left to tell.
-pub fn tell(line: impl Display) {
+/// `text` without what would steer the terminal. A name out of a file may hold anything, and so may what quotes it.
+pub fn inert(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
+}
+
+/// Writes lines to stderr, each of them [`inert`]. Unlike `eprintln!` it does not panic when stderr has been closed:
+/// nobody is left to tell.
+pub fn tell(lines: impl Display) {
+    tell_coloured(lines.to_string().split('\n').map(inert).collect::<Vec<_>>().join("\n"));
+}
+
+/// The same for lines that may steer the terminal.
+pub fn tell_coloured(line: String) {
     match &mut *held() {
-        Some(lines) => lines.push(Held::Stderr(line.to_string())),
+        Some(lines) => lines.push(Held::Stderr(line)),
         None => drop(writeln!(io::stderr(), "{line}")),
     }
 }
@@ -76,7 +87,7 @@ pub fn release() -> Result<(), StdoutError> {
     for line in lines {
         match line {
             Held::Stdout(text) => result = result.and(print(&text)),
-            Held::Stderr(line) => tell(line),
+            Held::Stderr(line) => tell_coloured(line),
         }
     }
     result

@@ -7,6 +7,7 @@ mod told;
 use super::device::DeviceArguments;
 use super::fastest::Job;
 use super::network::{self, Network, PixelArguments};
+use super::output::inert;
 use super::picture::Palette;
 use super::{Failure, print, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
@@ -142,7 +143,9 @@ fn tell_all(found: &[Found], shape: [usize; 3], classes: &[String], when: When) 
         When::Auto => io::stdout().is_terminal() && readings <= MOST_DRAWN,
     };
     let palette = draw.then(Palette::from_environment);
+    let classes = &Vec::from_iter(classes.iter().map(|name| inert(name)));
     for Found { path, result } in found {
+        let path = &inert(path);
         match result {
             Ok(readings) => {
                 print(&told::text(path, readings, shape, classes, palette))?;

@@ -2,6 +2,7 @@
 //! named with what to do, by every subcommand, and nothing takes their place.
 
 use crate::harness::*;
+use mnist_wgpu::run::{load_network, save_network};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -301,4 +302,23 @@ fn resume_takes_the_file_to_go_on_from_and_names_the_folder_for_others() {
     fs::write(at.path().join("alone.safetensors"), "").unwrap();
     resume("alone.safetensors", "4").expect(2, &["alone.safetensors", "expected the folder of a run", "found a file"]);
     resume("gone", "4").expect(1, &["gone", "is its folder one that `train` made?"]);
+}
+
+#[test]
+fn names_that_would_steer_the_terminal_do_not() {
+    let folder = tempdir().unwrap();
+    let mut network = load_network(&trained().0.join("model.safetensors")).unwrap();
+    let info = network.info.as_mut().unwrap();
+    info.dataset = "\u{1b}[2Jdigits".into();
+    info.classes.iter_mut().for_each(|name| *name = format!("\u{1b}[31m{name}\n"));
+    let path = folder.path().join("network.safetensors");
+    save_network(&path, &network.model, &network.state, info, None, &[]).unwrap();
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits/3-blue.png");
+    let predicted = run(program(folder.path()).args(["predict", "network.safetensors", picture, "--device", "cpu"]));
+    let mut eval = program(folder.path());
+    let judged = run(eval.args(["eval", "network.safetensors", "--device", "cpu", "--data-dir"]).arg(small_data_folder()));
+    for ended in [predicted.expect(0, &["digits"]), judged] {
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains("[31m") && !said.contains('\u{1b}'), "{said:?}");
+    }
 }
