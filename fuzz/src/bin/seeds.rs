@@ -1,4 +1,4 @@
-//! Writes what each target begins with into `corpus/`.
+//! Writes what each reader begins with into `corpus/`.
 
 use mnist_wgpu_fuzz::{libfuzzer_sys as _, readers};
 use std::path::Path;

@@ -1,3 +1,0 @@
-#![no_main]
-
-mnist_wgpu_fuzz::target!("header");
