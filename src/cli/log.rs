@@ -1,6 +1,6 @@
 //! The log: what the variable `RUST_LOG` asks for, on stderr.
 
-use super::output::{colour, inert, tell_coloured};
+use super::output::{colour, inert_lines, tell_coloured};
 use log::{Level, LevelFilter};
 
 /// Without the variable: warnings, but no complaints of libraries about what this program looks at itself.
@@ -23,8 +23,7 @@ pub fn start_log() {
             (true, Level::Warn) => "\x1b[33mWARN\x1b[0m".to_owned(),
             (_, level) => level.to_string(),
         };
-        let lines: Vec<_> = record.args().to_string().split('\n').map(inert).collect();
-        tell_coloured(format!("[{level} {}] {}", record.target(), lines.join("\n")));
+        tell_coloured(format!("[{level} {}] {}", record.target(), inert_lines(record.args())));
     }));
     let _ = log.apply(); // there is no other logger
 }

@@ -45,10 +45,15 @@ pub fn inert(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
-/// Writes lines to stderr, each of them [`inert`]. Unlike `eprintln!` it does not panic when stderr has been closed:
+/// Lines, each of them [`inert`].
+pub fn inert_lines(lines: impl Display) -> String {
+    lines.to_string().split('\n').map(inert).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes [`inert_lines`] to stderr. Unlike `eprintln!` it does not panic when stderr has been closed:
 /// nobody is left to tell.
 pub fn tell(lines: impl Display) {
-    tell_coloured(lines.to_string().split('\n').map(inert).collect::<Vec<_>>().join("\n"));
+    tell_coloured(inert_lines(lines));
 }
 
 /// The same for lines that may steer the terminal.
