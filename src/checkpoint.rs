@@ -204,6 +204,12 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     read_normalised(bytes, None)
 }
 
+/// Whether a safetensors file may begin so: with the length of its header, 8 bytes, as long as that format allows.
+pub fn may_begin(bytes: &[u8]) -> bool {
+    const LONGEST_HEADER: u64 = 100_000_000;
+    bytes.first_chunk().is_some_and(|len| (1..=LONGEST_HEADER).contains(&u64::from_le_bytes(*len)))
+}
+
 /// As [`read`], for a network that was trained on pixels to which `normalisation` was done, whatever the file says.
 ///
 /// # Errors

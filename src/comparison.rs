@@ -5,6 +5,7 @@
 //! out, so that those of later versions are compared as well.
 
 use crate::evaluation::Confusion;
+use crate::files;
 use crate::history::{Row, best, since_best};
 use crate::run::{CONFIG, Config, METRICS, Run, RunError, TEST, Tested, resolve};
 use serde::Serialize;
@@ -165,7 +166,7 @@ const COMPARED: [(&str, &[&str]); 3] = [
 /// As the file has them, and what it leaves out as it is understood. The training's have plain names, others their
 /// section's before them.
 fn settings(run: &Run, config: &Config) -> Settings {
-    let file = std::fs::read_to_string(run.path(CONFIG)).ok().and_then(|text| text.parse().ok());
+    let file = files::read_text(&run.path(CONFIG)).ok().and_then(|text| text.parse().ok());
     let mut settings = Settings::new();
     for table in [toml::Table::try_from(config).ok(), file].into_iter().flatten() {
         for (section, value) in table {

@@ -1,7 +1,36 @@
-//! Files that are at any time either what they were or complete: written beside their place, then renamed.
+//! Files that are at any time either what they were or complete: written beside their place, then renamed. And reading
+//! that ends, whatever lies there.
 
-use std::io::{Error, ErrorKind, Result, Write};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::Path;
+
+/// More than any text has that the program reads.
+pub const LARGEST_TEXT: u64 = 256 << 20;
+
+/// What `path` holds. A file of more than `most` bytes is an error, before it fills the memory.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let too_large = || Error::other(format!("expected a file of at most {} MiB, found a larger one", most >> 20));
+    if file.metadata().is_ok_and(|found| found.len() > most) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?; // a device has no length
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// The first bytes of what `path` holds: `len`, or all if it has fewer.
+pub fn beginning(path: &Path, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(len as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text in `path`, of at most [`LARGEST_TEXT`] bytes.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path, LARGEST_TEXT)?).map_err(|error| Error::new(ErrorKind::InvalidData, error.utf8_error()))
+}
 
 /// Begins the name of a file that is being written.
 const UNFINISHED: &str = ".mnist-wgpu-";
@@ -34,7 +63,7 @@ fn written_beside(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> 
 
 /// So that the name lasts as the content does. Not every file system can, and not every system opens folders.
 fn sync_folder(path: &Path) {
-    let _ = std::fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
 }
 
 fn folder_of(path: &Path) -> &Path {

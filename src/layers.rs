@@ -48,3 +48,22 @@ pub fn parse(text: &str, classes: usize) -> Result<Vec<Layer>, TextError> {
 pub fn text(layers: &[Layer]) -> String {
     layers.iter().map(Layer::words).collect::<Vec<_>>().join(", ")
 }
+
+/// The text of the network that a TOML file tells by a list `layers` of texts. A `#` in one of them hides the rest of that
+/// one alone, and of a text of several lines the rest of the line.
+///
+/// # Errors
+///
+/// The file is no TOML, or holds no such list, or something else.
+#[cfg(feature = "cli")]
+pub fn from_toml(file: &str) -> Result<String, toml::de::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        layers: Vec<String>,
+    }
+    let layers = toml::from_str::<File>(file)?.layers;
+    let lines = layers.iter().flat_map(|layer| layer.lines());
+    let code = lines.map(|line| line.split('#').next().unwrap_or_default().trim().trim_end_matches(','));
+    Ok(code.filter(|code| !code.is_empty()).collect::<Vec<_>>().join(", "))
+}

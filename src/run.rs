@@ -9,6 +9,7 @@ pub use training::{Optimizer, Training};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Info};
 use crate::files;
+use crate::foreign;
 use crate::history::Row;
 use crate::model::Model;
 use crate::normalisation::Normalisation;
@@ -174,7 +175,7 @@ impl Run {
             return Err(RunError::File { path: folder.into() });
         }
         let run = Self { folder: folder.into() };
-        let config = std::fs::read(run.path(CONFIG)).ok();
+        let config = files::read(&run.path(CONFIG), files::LARGEST_TEXT).ok();
         // Every version has begun the file so; a full disk may have cut it short.
         let foreign = config.as_ref().is_some_and(|text| !text.starts_with(b"[training]") && !text.is_empty());
         let kept = [MODEL, LAST].iter().any(|name| run.path(name).exists());
@@ -290,7 +291,7 @@ impl Run {
 
     pub fn config(&self) -> Result<Config, RunError> {
         let path = self.path(CONFIG);
-        let text = std::fs::read_to_string(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
+        let text = files::read_text(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let config: Result<Config, _> = toml::from_str(&text);
         let mut config = config.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
         let resumed = config.resumed.iter_mut().map(|resumed| &mut resumed.device);
@@ -335,7 +336,8 @@ impl Run {
     /// The file's rows, of the epochs from 1 on in order.
     pub fn rows(&self) -> Result<Vec<Row>, RunError> {
         let path = self.path(METRICS);
-        let text = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
+        let text =
+            files::read(&path, files::LARGEST_TEXT).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(&text[..]).deserialize().collect();
         let rows = rows.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
         if !(1..).zip(&rows).all(|(epoch, row)| row.epoch == epoch) {
@@ -396,7 +398,13 @@ pub fn load_network(path: &Path) -> Result<Checkpoint, RunError> {
 
 /// The same of one that was trained on pixels to which `normalisation` was done; see [`checkpoint::read_normalised`].
 pub fn load_normalised(path: &Path, normalisation: Option<Normalisation>) -> Result<Checkpoint, RunError> {
-    let bytes = std::fs::read(path).map_err(|source| RunError::ReadNetwork { path: path.into(), source })?;
+    /// Larger than the largest network in training.
+    const LARGEST: u64 = 8 << 30;
+    let unreadable = |source| RunError::ReadNetwork { path: path.into(), source };
+    let mut bytes = files::beginning(path, foreign::ENOUGH).map_err(unreadable)?;
+    if checkpoint::may_begin(&bytes) {
+        bytes = files::read(path, LARGEST).map_err(unreadable)?;
+    }
     let read = checkpoint::read_normalised(&bytes, normalisation);
     read.map_err(|source| RunError::Network { path: path.into(), source })
 }
@@ -411,7 +419,7 @@ const LATEST: &str = "latest";
 pub fn resolve(path: &Path) -> PathBuf {
     if path.file_name().is_some_and(|name| name == LATEST)
         && path.is_file()
-        && let (Some(parent), Ok(name)) = (path.parent(), std::fs::read_to_string(path))
+        && let (Some(parent), Ok(name)) = (path.parent(), files::read_text(path))
     {
         return parent.join(name.trim());
     }

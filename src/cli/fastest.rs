@@ -126,7 +126,7 @@ impl<'a> Candidates<'a> {
 
     /// What cannot be read is as good as nothing: it is measured anew.
     fn recall(&self) -> Memory {
-        let text = self.memory.as_ref().and_then(|path| std::fs::read(path).ok());
+        let text = self.memory.as_ref().and_then(|path| files::read(path, files::LARGEST_TEXT).ok());
         text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 

@@ -1,16 +1,9 @@
 //! The text of a network, as `--model` has it.
 
 use super::{Failure, values};
-use mnist_wgpu::layers::parse;
+use mnist_wgpu::files;
+use mnist_wgpu::layers::{from_toml, parse};
 use mnist_wgpu::ops::TextError;
-use serde::Deserialize;
-
-/// What a TOML file of a network holds.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelFile {
-    layers: Vec<String>,
-}
 
 /// The text of a network, from an option that is it or names a file with it.
 pub fn text(text: &str) -> Result<String, String> {
@@ -18,10 +11,9 @@ pub fn text(text: &str) -> Result<String, String> {
         return parse(text, 1).map(|_| text.to_owned()).map_err(|error| pointed(text, &error));
     }
     let path = values::expanded(text.into())?;
-    let file = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = files::read_text(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let expected = "expected `layers`, a list of layers such as [\"conv 32 3\", \"relu\", \"linear\"]";
-    let file: ModelFile = toml::from_str(&file).map_err(|error| format!("{}: {expected}: {error}", path.display()))?;
-    let text = file.layers.join(", ");
+    let text = from_toml(&file).map_err(|error| format!("{}: {expected}: {error}", path.display()))?;
     parse(&text, 1).map_err(|error| pointed(&text, &error))?;
     Ok(text)
 }

@@ -2,6 +2,7 @@
 
 use super::{Run, RunError};
 use crate::evaluation::{Confusion, Judged};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 
@@ -70,7 +71,7 @@ impl Run {
     /// None where the run has not come to its end yet, or was made by a version that did not write it.
     pub fn tested(&self) -> Result<Option<Tested>, RunError> {
         let path = self.path(TEST);
-        let text = match std::fs::read(&path) {
+        let text = match files::read(&path, files::LARGEST_TEXT) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|source| RunError::Read { path: path.clone(), source })?,
         };

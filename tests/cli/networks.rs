@@ -304,6 +304,34 @@ fn resume_takes_the_file_to_go_on_from_and_names_the_folder_for_others() {
     resume("gone", "4").expect(1, &["gone", "is its folder one that `train` made?"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_without_end_fills_no_memory() {
+    let at = tempdir().unwrap();
+    let path = |name: &str| at.path().join(name);
+    let zeros = |name: &str| std::os::unix::fs::symlink("/dev/zero", path(name)).unwrap();
+    zeros("zeros.safetensors");
+    zeros("zeros.toml");
+    fs::write(path("large.safetensors"), [&1000u64.to_le_bytes()[..], b"{"].concat()).unwrap();
+    fs::OpenOptions::new().write(true).open(path("large.safetensors")).unwrap().set_len(9 << 30).unwrap(); // takes no place
+    for (name, words) in
+        [("zeros", "not a safetensors file"), ("large", "expected a file of at most 8192 MiB, found a larger one")]
+    {
+        let name = format!("{name}.safetensors");
+        let mut eval = program(at.path());
+        eval.args(["eval", &name, "--device", "cpu"]);
+        run(&mut in_shell("ulimit -v 1000000; exec \"$0\" \"$@\"", &eval)).expect(1, &[&name, words]);
+    }
+    let larger = "expected a file of at most 256 MiB, found a larger one";
+    run(program(at.path()).args(["train", "--model", "zeros.toml"])).expect(2, &["zeros.toml", larger]);
+    let mut train = program(at.path());
+    run(train.args(["train", "--epochs", "1", "--device", "cpu", "--out", "run", "--data-dir"]).arg(small_data_folder()))
+        .expect(0, &[]);
+    fs::remove_file(path("run/config.toml")).unwrap();
+    zeros("run/config.toml");
+    run(program(at.path()).args(["train", "--resume", "run"])).expect(1, &["run/config.toml", larger]);
+}
+
 #[test]
 fn names_that_would_steer_the_terminal_do_not() {
     let folder = tempdir().unwrap();

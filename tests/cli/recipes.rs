@@ -174,6 +174,11 @@ fn a_network_is_told_in_a_line_or_a_file_and_a_fault_in_it_with_its_place() {
     fs::write(&file, "# small\nlayers = [\"conv 8 3 stride 2\", \"bn\", \"relu\", \"pool 2\", \"linear\"]\n").unwrap();
     let own = training(folder.path(), &["--epochs", "1", "--model", file.to_str().unwrap()]);
     assert_eq!((own.model.as_deref(), own.dropout), (Some(SMALL), None));
+    // A note hides nothing but itself, and a text may have several lines.
+    let lines = "layers = ['conv 8 3 stride 2 # small', 'bn, # again', \"\"\"\nrelu\npool 2\n\"\"\", 'linear']\n";
+    fs::write(&file, lines).unwrap();
+    let own = training(folder.path(), &["--epochs", "1", "--model", file.to_str().unwrap()]);
+    assert_eq!(own.model.as_deref(), Some(SMALL));
     fs::write(folder.path().join("bad.toml"), "layers = \"conv 8\"\n").unwrap();
     for (arguments, words) in [
         (

@@ -42,7 +42,7 @@ pub struct Reader {
 /// Bytes of the files that are tried.
 pub const LONGEST: usize = 1 << 16;
 
-pub static ALL: [Reader; 13] = [
+pub static ALL: [Reader; 14] = [
     Reader { name: "idx", read: idx, seeds: seeds::idx, most: 32 },
     Reader { name: "gzip", read: gzip, seeds: seeds::gzip, most: 32 },
     Reader { name: "data_set", read: data_set, seeds: seeds::data_set, most: 64 },
@@ -52,6 +52,7 @@ pub static ALL: [Reader; 13] = [
     Reader { name: "png", read: png, seeds: seeds::png, most: 512 },
     Reader { name: "jpeg", read: jpeg, seeds: seeds::jpeg, most: 512 },
     Reader { name: "layers", read: layers, seeds: seeds::layers, most: 64 },
+    Reader { name: "model_file", read: model_file, seeds: seeds::model_file, most: 64 },
     Reader { name: "normalisation", read: normalisation, seeds: seeds::normalisation, most: 16 },
     Reader { name: "config", read: config, seeds: seeds::config, most: 64 },
     Reader { name: "metrics", read: metrics, seeds: seeds::metrics, most: 64 },
@@ -283,6 +284,12 @@ fn layers(bytes: &[u8]) {
             model.init(0);
         }
     }
+}
+
+/// A file that `--model` names.
+fn model_file(bytes: &[u8]) {
+    let Ok(text) = layers::from_toml(&String::from_utf8_lossy(bytes)).map_err(told) else { return };
+    layers(text.as_bytes());
 }
 
 /// A mean and a standard deviation, a line each.

@@ -335,6 +335,12 @@ pub fn layers() -> Vec<Vec<u8>> {
     [all, &accurate, &classic, "LINEAR"].map(|text| text.as_bytes().to_vec()).into()
 }
 
+pub fn model_file() -> Vec<Vec<u8>> {
+    let several =
+        "layers = [\n  \"conv 8 3 stride 2 # small\", 'bn,', \"\"\"\nrelu\npool 2\"\"\",\n  \"linear\", # last\n]\n";
+    ["layers = [\"conv 32 3\", \"relu\", \"linear\"]", several].map(|text| text.as_bytes().to_vec()).into()
+}
+
 pub fn normalisation() -> Vec<Vec<u8>> {
     ["0.1307\n0.3081", "(0.5, 0.4,0.6)\n[1,2, 3,]", "-1e-3\n1e30"].map(|text| text.as_bytes().to_vec()).into()
 }
