@@ -48,11 +48,13 @@ fn holds_no_more_and_more(device: &str) {
     running.end().expect(0, &["Saved as run"]);
     assert_eq!(held.len(), EPOCHS);
     let most = |part: &[Held], what: fn(&Held) -> usize| part.iter().map(what).max().unwrap();
+    // While a file is written one more is open; what was not closed stays so at every moment.
+    let least = |part: &[Held], what: fn(&Held) -> usize| part.iter().map(what).min().unwrap();
     let (early, late) = (&held[5..15], &held[EPOCHS - 10..]);
     eprintln!("{device}: after 10 epochs {:?}, after 50 {:?}", held[9], held[EPOCHS - 1]);
     assert!(most(late, |held| held.memory) <= most(early, |held| held.memory) + SLACK, "{held:?}");
-    assert!(most(late, |held| held.threads) <= most(early, |held| held.threads), "{held:?}");
-    assert!(most(late, |held| held.files) <= most(early, |held| held.files), "{held:?}");
+    assert!(least(late, |held| held.threads) <= most(early, |held| held.threads), "{held:?}");
+    assert!(least(late, |held| held.files) <= most(early, |held| held.files), "{held:?}");
 }
 
 #[test]
