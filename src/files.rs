@@ -1,6 +1,7 @@
 //! Files that are at any time either what they were or complete: written beside their place, then renamed. And reading
 //! that ends, whatever lies there.
 
+use crate::foreign;
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::Path;
@@ -10,20 +11,24 @@ pub const LARGEST_TEXT: u64 = 256 << 20;
 
 /// What `path` holds. A file of more than `most` bytes is an error, before it fills the memory.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let too_large = || Error::other(format!("expected a file of at most {} MiB, found a larger one", most >> 20));
-    if file.metadata().is_ok_and(|found| found.len() > most) {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?; // a device has no length
-    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+    read_known(path, most, |_| true)
 }
 
-/// The first bytes of what `path` holds: `len`, or all if it has fewer.
-pub fn beginning(path: &Path, len: usize) -> Result<Vec<u8>> {
+/// The same of a file that is `known` by its first [`foreign::ENOUGH`] bytes; of another one, those alone.
+pub fn read_known(path: &Path, most: u64, known: impl FnOnce(&[u8]) -> bool) -> Result<Vec<u8>> {
+    let mut file = File::open(path)?;
     let mut bytes = Vec::new();
-    File::open(path)?.take(len as u64).read_to_end(&mut bytes)?;
+    (&mut file).take(foreign::ENOUGH as u64).read_to_end(&mut bytes)?;
+    if !known(&bytes) {
+        return Ok(bytes);
+    }
+    let large = file.metadata().is_ok_and(|found| found.len() > most); // a device has no length
+    if !large {
+        file.take((most + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
+    }
+    if large || bytes.len() as u64 > most {
+        return Err(Error::other(format!("expected a file of at most {} MiB, found a larger one", most >> 20)));
+    }
     Ok(bytes)
 }
 

@@ -9,7 +9,6 @@ pub use training::{Optimizer, Training};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Info};
 use crate::files;
-use crate::foreign;
 use crate::history::Row;
 use crate::model::Model;
 use crate::normalisation::Normalisation;
@@ -398,13 +397,10 @@ pub fn load_network(path: &Path) -> Result<Checkpoint, RunError> {
 
 /// The same of one that was trained on pixels to which `normalisation` was done; see [`checkpoint::read_normalised`].
 pub fn load_normalised(path: &Path, normalisation: Option<Normalisation>) -> Result<Checkpoint, RunError> {
-    /// Larger than the largest network in training.
+    /// Of 500 million parameters, each with AdamW's two numbers and an average.
     const LARGEST: u64 = 8 << 30;
     let unreadable = |source| RunError::ReadNetwork { path: path.into(), source };
-    let mut bytes = files::beginning(path, foreign::ENOUGH).map_err(unreadable)?;
-    if checkpoint::may_begin(&bytes) {
-        bytes = files::read(path, LARGEST).map_err(unreadable)?;
-    }
+    let bytes = files::read_known(path, LARGEST, checkpoint::may_begin).map_err(unreadable)?;
     let read = checkpoint::read_normalised(&bytes, normalisation);
     read.map_err(|source| RunError::Network { path: path.into(), source })
 }
