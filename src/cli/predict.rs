@@ -13,6 +13,7 @@ use super::{Failure, print, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::doubt::{doubts, own_doubts};
 use mnist_wgpu::engine::{Set, Settings};
+use mnist_wgpu::image::Picture;
 use mnist_wgpu::reading::{Content, Reading};
 use pictures::{Seen, Trouble};
 use std::io::{self, IsTerminal};
@@ -67,14 +68,17 @@ enum When {
     Never,
 }
 
-/// A picture, and what was read in it.
+/// A picture, if it is kept, and what was read in it.
 struct Found {
     path: String,
+    picture: Option<Picture>,
     result: Result<Vec<Reading>, Trouble>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (model, paths) = match arguments.paths.split_first() {
+        // What stands alone can only be a picture.
+        Some((first, [])) if pictures::is_pipe(first) => (None, &arguments.paths[..]),
         Some((first, rest)) if !pictures::is_picture(first) => (Some(first.as_path()), rest),
         _ => (None, &arguments.paths[..]),
     };
@@ -93,7 +97,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let classes = network.checkpoint.classes();
     let whole = network.checkpoint.takes_whole();
-    let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape(), whole)).collect();
+    let keep = arguments.show.is_some();
+    let seen: Vec<Seen> = paths.iter().flat_map(|path| pictures::see(path, network.shape(), whole, keep)).collect();
     let samples: Vec<u8> = seen.iter().flat_map(|seen| &seen.content).flat_map(Content::samples).collect();
     let logits = if samples.is_empty() { Vec::new() } else { logits(&network, samples.clone(), &arguments.device)? };
     let doubts = match whole {
@@ -102,13 +107,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map_err(|error| Failure::saying(error.to_string()))?,
     };
     let mut answers = logits.chunks_exact(classes.len()).zip(doubts);
-    let found = seen
-        .into_iter()
-        .map(|Seen { path, content }| Found { path, result: content.map(|content| content.readings(&mut answers)) });
+    let found = seen.into_iter().map(|Seen { path, content, picture }| {
+        let result = content.map(|content| content.readings(&mut answers));
+        Found { path, picture, result }
+    });
     let found: Vec<Found> = found.collect();
 
-    if let (Some(file), [Found { result: Ok(readings), .. }]) = (&arguments.show, &found[..]) {
-        show::write(file, &paths[0], readings, network.shape(), &classes)?;
+    if let (Some(file), [Found { path, picture: Some(picture), result: Ok(readings) }]) = (&arguments.show, &found[..]) {
+        show::write(file, path, picture, readings, network.shape(), &classes)?;
     }
     match arguments.json {
         true => print(&told::json(&found, &classes)?)?,
@@ -144,7 +150,7 @@ fn tell_all(found: &[Found], shape: [usize; 3], classes: &[String], when: When) 
     };
     let palette = draw.then(Palette::from_environment);
     let classes = &Vec::from_iter(classes.iter().map(|name| inert(name)));
-    for Found { path, result } in found {
+    for Found { path, result, .. } in found {
         let path = &inert(path);
         match result {
             Ok(readings) => {

@@ -129,6 +129,28 @@ fn a_picture_can_come_through_stdin() {
     assert!(stdout.starts_with("-: 8  "), "{stdout}");
 }
 
+/// As `<(...)` is one.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_read_once() {
+    let folder = tempdir().unwrap();
+    let (picture, network) = (digit("8-brush.png"), concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist-cnn.safetensors"));
+    let piped = |file: &Path, arguments: &[&Path]| {
+        let mut predict = program(folder.path());
+        predict.arg("predict").args(arguments);
+        let script = format!("cat '{}' | \"$0\" \"$@\"", file.display());
+        harness::run(&mut harness::in_shell(&script, &predict)).expect(0, &[]).stdout
+    };
+    let (pipe, show) = (Path::new("/dev/stdin"), folder.path().join("show.png"));
+    for named in [Path::new("-"), pipe] {
+        let said = piped(&picture, &[named, Path::new("--show"), &show]);
+        assert_eq!(said.split_whitespace().nth(1), Some("8"), "{said}");
+        fs::remove_file(&show).unwrap();
+    }
+    assert!(piped(&picture, &[Path::new(network), pipe]).starts_with("/dev/stdin: 8  "));
+    assert!(piped(Path::new(network), &[pipe, &picture]).contains("8-brush.png: 8  "));
+}
+
 #[test]
 fn the_network_may_be_named_first() {
     let folder = tempdir().unwrap();

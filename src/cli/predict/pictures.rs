@@ -20,6 +20,8 @@ pub const STDIN: &str = "-";
 pub struct Seen {
     pub path: String,
     pub content: Result<Content, Trouble>,
+    /// The picture itself, if it is kept.
+    pub picture: Option<Picture>,
 }
 
 /// Why there is nothing to judge.
@@ -35,8 +37,8 @@ pub enum Trouble {
     Fault(#[from] Fault),
 }
 
-/// Whether `path` names a picture or a folder with pictures, whatever their kind. What does not exist is one if it is
-/// called as one.
+/// Whether `path` names a picture or a folder with pictures, whatever their kind. What does not exist, or is a pipe, is
+/// one if it is called as one.
 pub fn is_picture(path: &Path) -> bool {
     if path.as_os_str() == STDIN || has_extension(path, &READ) || has_extension(path, &OTHERS) {
         return true;
@@ -49,19 +51,32 @@ pub fn is_picture(path: &Path) -> bool {
         let mut files = Vec::new();
         return collect(path, DEEPEST, &mut files).is_ok() && !files.is_empty();
     }
+    if is_pipe(path) {
+        return false;
+    }
     let mut beginning = [0; 16];
     let read = fs::File::open(path).and_then(|mut file| file.read(&mut beginning));
     read.is_ok_and(|count| image::is_picture(&beginning[..count]))
 }
 
+/// Whether `path` is a pipe or a device, which can be read but once.
+pub fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 /// The pictures that `path` names, one or a folder's, in the order of their names, for samples of shape `shape` that are
-/// digits or `whole` pictures.
-pub fn see(path: &Path, shape: [usize; 3], whole: bool) -> Vec<Seen> {
+/// digits or `whole` pictures. One that is no folder's is kept on demand.
+pub fn see(path: &Path, shape: [usize; 3], whole: bool, keep: bool) -> Vec<Seen> {
+    let content = |picture: &Picture| Ok(Content::of(picture, shape, whole)?);
     if !path.is_dir() {
-        return vec![Seen { path: path.display().to_string(), content: content(path, shape, whole) }];
+        let (content, picture) = match open(path) {
+            Ok(picture) => (content(&picture), Some(picture).filter(|_| keep)),
+            Err(trouble) => (Err(trouble), None),
+        };
+        return vec![Seen { path: path.display().to_string(), content, picture }];
     }
     let mut files = Vec::new();
-    let trouble = |trouble: Trouble| vec![Seen { path: path.display().to_string(), content: Err(trouble) }];
+    let trouble = |trouble: Trouble| vec![Seen { path: path.display().to_string(), content: Err(trouble), picture: None }];
     if let Err(error) = collect(path, DEEPEST, &mut files) {
         return trouble(error.into());
     }
@@ -71,14 +86,14 @@ pub fn see(path: &Path, shape: [usize; 3], whole: bool) -> Vec<Seen> {
         let name = file.display().to_string();
         let content = match has_extension(&file, &OTHERS) {
             true => Err(Fault::Format { found: "a picture of another kind".into() }.into()),
-            false => content(&file, shape, whole),
+            false => open(&file).and_then(|picture| content(&picture)),
         };
         match content {
             // What is no picture does not belong to a folder's pictures; it is an error where it is named itself.
             Err(Trouble::Fault(fault @ (Fault::Format { .. } | Fault::Foreign(_)))) => {
                 tell(format_args!("{name}: passed over: {fault}"))
             }
-            content => seen.push(Seen { path: name, content }),
+            content => seen.push(Seen { path: name, content, picture: None }),
         }
     }
     if seen.is_empty() { trouble(Trouble::Empty) } else { seen }
@@ -111,12 +126,8 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-fn content(path: &Path, shape: [usize; 3], whole: bool) -> Result<Content, Trouble> {
-    Ok(Content::of(&open(path)?, shape, whole)?)
-}
-
 /// Reads and decodes one picture.
-pub fn open(path: &Path) -> Result<Picture, Trouble> {
+fn open(path: &Path) -> Result<Picture, Trouble> {
     let mut bytes = Vec::new();
     let source: &mut dyn Read = match path.as_os_str() == STDIN {
         true => &mut io::stdin().lock(),

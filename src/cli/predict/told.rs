@@ -140,7 +140,7 @@ pub fn json(found: &[Found], classes: &[String]) -> Result<String, serde_json::E
     Ok(serde_json::to_string_pretty(&entries)? + "\n")
 }
 
-fn entry<'a>(Found { path, result }: &'a Found, classes: &'a [String]) -> Entry<'a> {
+fn entry<'a>(Found { path, result, .. }: &'a Found, classes: &'a [String]) -> Entry<'a> {
     match result {
         Ok(readings) => {
             let said = |reading| said(reading, classes);
