@@ -185,9 +185,10 @@ fn d_y_at(n: u32, o: u32, row: u32, column: u32) -> f32 {
     return d_y[(n * OUT_CHANNELS + o) * windows() + window_at(row, column)];
 }
 
-// d_x is the convolution of that gradient with the kernels turned around: d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] *
-// d[n, o, r - i, k - j] A 2x2 patch of it meets four windows: its own, those above and to the left, and the one above
-// to the left. An invocation computes two neighbouring patches, hence from six windows, of four input channels.
+// d_x is the convolution of that gradient, d, with the kernels turned around:
+// d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d[n, o, r - i, k - j].
+// A 2x2 patch of it meets four windows: its own, those above and to the left, and the one above to the left. An
+// invocation computes two neighbouring patches, hence from six windows, of four input channels.
 // Invocations: strips of two patches of (N, PH + 1, PW + 1). Workgroups along y: tiles of C.
 @compute @workgroup_size(64)
 fn backward_input(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
@@ -279,9 +280,10 @@ fn living_d_y(n: u32, o: u32, at: u32, q: u32) -> f32 {
     return select(d_y[(n * OUT_CHANNELS + min(o, OUT_CHANNELS - 1u)) * windows() + at], 0.0, q == DEAD);
 }
 
-// d_weight[o,c,i,j] = sum_{n,w} d_y[n,o,w] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], q the winner; d_bias[o] =
-// sum_{n,w} d_y[n,o,w] An invocation takes one input channel, four output channels and columns of windows, from top to
-// bottom, so that two of a field's four rows are there already. Then the workgroup adds up its slices' sums, in order.
+// d_weight[o,c,i,j] = sum_{n,w} d_y[n,o,w] * x[n, c, 2 py + q/2 + i, 2 px + q%2 + j], q the winner,
+// d_bias[o] = sum_{n,w} d_y[n,o,w].
+// An invocation takes one input channel, four output channels and columns of windows, from top to bottom, so that two
+// of a field's four rows are there already. Then the workgroup adds up its slices' sums, in order.
 // Workgroups: C_LANES channels of C; tiles of O.
 @compute @workgroup_size(GROUP)
 fn backward_params(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {

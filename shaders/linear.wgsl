@@ -61,9 +61,10 @@ var<workgroup> parts: array<f32, BLOCK * BLOCK * STRIDE>;
 
 fn x_at(i: u32) -> f32 { return drop(x[i], i); }
 
-// y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k] A workgroup shares a block of 4 samples and 4 outputs. Invocation l
-// sums k = l, l + GROUP, ..., so that neighbours load neighbouring numbers; then the invocations' sums are added up in
-// order. Workgroups: blocks of O; blocks of N.
+// y[n,o] = bias[o] + sum_k x[n,k] * weight[o,k].
+// A workgroup shares a block of 4 samples and 4 outputs. Invocation l sums k = l, l + GROUP, ..., so that neighbours
+// load neighbouring numbers; then the invocations' sums are added up in order.
+// Workgroups: blocks of O; blocks of N.
 @compute @workgroup_size(GROUP)
 fn forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
     let o = group.x * BLOCK;

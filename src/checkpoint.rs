@@ -26,8 +26,8 @@ pub struct Info {
     pub classes: Vec<String>,
     /// What was done to the pixels before the first layer: [`NORMALISATION`].
     pub normalisation: String,
-    /// The data set it was trained on: `mnist`, `fashion-mnist`, `kmnist`, `synthetic`, `pictures` of a folder, or
-    /// `custom`.
+    /// The data set it was trained on: `mnist`, `fashion-mnist`, `kmnist`, `synthetic`, `pictures` of a folder,
+    /// `strokes` found in them, or `custom`.
     pub dataset: String,
     /// Epochs trained.
     pub epoch: u32,

@@ -207,6 +207,7 @@ pub fn told(name: &str, value: Option<&toml::Value>) -> String {
     }
 }
 
+/// Figures are of each run's best epoch by validation: losses are mean cross-entropies, accuracies in [0, 1].
 impl Group {
     pub fn first(&self) -> &Member {
         &self.members[0]
@@ -228,6 +229,7 @@ impl Group {
         self.figure(|member| member.best().val_accuracy)
     }
 
+    /// Of all epochs together.
     pub fn seconds(&self) -> Option<Figure> {
         self.figure(Member::seconds)
     }

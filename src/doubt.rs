@@ -24,7 +24,7 @@ const SHAPE: [usize; 3] = [1, 28, 28];
 const NONE: usize = 10;
 /// A guess to which the second network gives less than this is doubted. 1.5% of MNIST's validation images are, together
 /// with those of too little confidence.
-pub const LIKELY: f64 = 0.41;
+const LIKELY: f64 = 0.41;
 /// A guess of less confidence than this is doubted: another class is near.
 pub const CONFIDENT: f64 = 0.6;
 /// Samples that the second network takes at once.

@@ -24,6 +24,7 @@ impl Default for Sweep {
 }
 
 impl Sweep {
+    /// The learning rate of step `step`, from 0 on.
     pub fn rate(&self, step: usize) -> f64 {
         self.from * libm::pow(self.to / self.from, step as f64 / (self.steps - 1) as f64)
     }

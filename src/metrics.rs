@@ -33,6 +33,7 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Adds a batch's sums.
     pub fn add(&mut self, batch: &BatchMetrics) {
         self.loss_sum += f64::from(batch.loss_sum);
         self.correct += u64::from(batch.correct);

@@ -67,9 +67,8 @@ impl Content {
         };
         let mut readings = Vec::new();
         for digit in digits {
-            let mut of = |digit: &Digit| {
-                Reading::new(digit.sample.to_vec(), Some((digit.place, digit.line)), digit.apart, next()) //
-            };
+            let mut of =
+                |digit: &Digit| Reading::new(digit.sample.to_vec(), Some((digit.place, digit.line)), digit.apart, next());
             let whole = of(&digit);
             let halves: Vec<Reading> = digit.halves.iter().map(of).collect();
             // Two that touch: each is clear, and together they are not.

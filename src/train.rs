@@ -115,14 +115,16 @@ pub enum TrainError {
 /// How many batches one submit takes: as many as keep it below a twentieth of a second, at most [`Pace::MOST`]. So the
 /// host seldom has to act, and no driver's watchdog fires on a slow GPU. It is a power of two: drivers keep the memory
 /// of the largest submit, and a step that takes a little less than usual must not ask for more.
-struct Pace {
+pub struct Pace {
     batches: usize,
     last: Duration,
 }
 
 impl Pace {
-    const TARGET: Duration = Duration::from_millis(50);
-    const MOST: usize = 32;
+    /// What a submit is to take at most.
+    pub const TARGET: Duration = Duration::from_millis(50);
+    /// Batches of one submit at most.
+    pub const MOST: usize = 32;
     /// Submits queued before the loop waits for the oldest: enough that the device never runs dry.
     const IN_FLIGHT: usize = 2;
 
@@ -193,8 +195,8 @@ impl<'a> Progression<'a> {
     }
 }
 
-/// Trains from where `start` stands to the end of epoch `options.epochs`, or until it is enough; the engine has the state that belongs to
-/// `start`. `clock` tells the time since any fixed moment.
+/// Trains from where `start` stands to the end of epoch `options.epochs`, or until it is enough; the engine has the
+/// state that belongs to `start`. `clock` tells the time since any fixed moment.
 pub async fn fit<E: Engine>(
     engine: &mut E,
     split: &Split,

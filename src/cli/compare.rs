@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   mnist-wgpu compare runs/*                        every run there
-  mnist-wgpu compare sweep --out sweep.html        the runs in a folder, and a page with their curves
+  mnist-wgpu compare sweep --out sweep.html        those in a folder, and a page of their curves
   mnist-wgpu compare runs/a runs/b --json          for programs
 
-A run is read from its folder alone, wherever that was made. What is no run, or has no complete epoch, is told on stderr
+A run is read from its folder alone, wherever that was made. What is no run, or has no complete epoch, is told on stderr \
 and passed over.";
 
 #[derive(clap::Args)]

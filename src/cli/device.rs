@@ -38,7 +38,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// Which device: the option of `train`, `eval` and `predict`.
+/// Which device: the option of `train`, `eval`, `lr-find` and `predict`.
 #[derive(Clone, clap::Args)]
 pub struct DeviceArguments {
     /// auto (what is fastest, measured once for a network), cpu, gpu, a number of `devices`, or a part of a device's name

@@ -4,6 +4,7 @@ use super::{Failure, values};
 use mnist_wgpu::files;
 use mnist_wgpu::layers::{from_toml, parse};
 use mnist_wgpu::ops::TextError;
+use std::ops::Range;
 
 /// The text of a network, from an option that is it or names a file with it.
 pub fn text(text: &str) -> Result<String, String> {
@@ -20,10 +21,12 @@ pub fn text(text: &str) -> Result<String, String> {
 
 /// A fault in the text of a network, with a mark under its place.
 fn pointed(text: &str, error: &TextError) -> String {
+    let count = |range: Range<usize>| text[range].chars().count();
     let start = text[..error.at.start].rfind('\n').map_or(0, |at| at + 1);
     let line = text[start..].lines().next().unwrap_or_default();
-    let (before, len) = (text[start..error.at.start].chars().count(), text[error.at.clone()].chars().count().max(1));
-    format!("{error}\n  {line}\n  {}{}", " ".repeat(before), "^".repeat(len))
+    let (before, len) = (count(start..error.at.start), count(error.at.clone()).max(1));
+    let at = count(0..error.at.start) + 1;
+    format!("at character {at}, {error}\n  {line}\n  {}{}", " ".repeat(before), "^".repeat(len))
 }
 
 /// The error that `text`, of a run's own settings, is no network.

@@ -1,10 +1,10 @@
 //! `lr-find`: which learning rate to begin with.
 
-use super::dataset::{DataArguments, NOT_MNIST, is_synthetic, warn_if_synthetic};
+use super::dataset::{NOT_MNIST, is_synthetic, warn_if_synthetic};
 use super::device::DeviceArguments;
 use super::fastest::Job;
 use super::output::note;
-use super::train::{self, Predecessor, Step};
+use super::train::{self, Step, TrainingData};
 use super::watch::Bar;
 use super::{Failure, interrupt, print, values};
 use mnist_wgpu::data::split;
@@ -25,8 +25,8 @@ Examples:
   mnist-wgpu lr-find                                     the rate for the default settings
   mnist-wgpu lr-find --batch-size 64 --out rates.png     for larger batches, and a picture
 
-The learning rate rises from step to step, from --lowest to --highest, until the loss exceeds four times its least. Where the
-loss falls fastest is a good highest rate for a one-cycle schedule.";
+The learning rate rises from step to step, from --lowest to --highest, until the loss exceeds four times its least. \
+Where the loss falls fastest is a good highest rate for a one-cycle schedule.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -35,7 +35,7 @@ pub struct Arguments {
     device: DeviceArguments,
 
     #[command(flatten)]
-    data: DataArguments,
+    data: TrainingData,
 
     #[command(flatten)]
     step: Step,
@@ -103,13 +103,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let training = arguments.step.training(predecessor.as_ref())?;
     interrupt::end_saying("interrupted");
     let device = arguments.device.find()?;
-    let mut found = arguments.data.load(Predecessor::pictures(predecessor.as_ref(), training.seed))?;
-    if let Some(predecessor) = &predecessor {
-        predecessor.number(&mut found)?;
-    }
+    let found = arguments.data.load(training.seed, predecessor.as_ref())?;
     let data = &found.dataset;
-    let model = train::model_of(data, &training)?;
-    train::check_split(data, &training)?;
+    let model = train::checked_model(data, &training)?;
     let settings = train::settings_of(&training);
     let state = match &predecessor {
         Some(predecessor) => predecessor.state(&model, data, training.seed)?,

@@ -1,4 +1,4 @@
-//! Subcommands, one file each, and what they share.
+//! Subcommands, one file or folder each, and what they share.
 
 mod bench;
 mod clock;

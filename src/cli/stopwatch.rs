@@ -4,12 +4,8 @@ use super::clock::clock;
 use mnist_wgpu::engine::{Engine, EngineError, Pass};
 use mnist_wgpu::model::Model;
 use mnist_wgpu::state::State;
+use mnist_wgpu::train::Pace;
 use std::time::Duration;
-
-/// Steps of one submit take about this long, if there can be so few or many of them: as in training.
-const SUBMIT: Duration = Duration::from_millis(100);
-/// Most steps of one submit.
-const STEPS: usize = 32;
 
 pub struct Timed {
     /// When the first step was done, by the [`clock`].
@@ -44,7 +40,8 @@ pub async fn time<E: Engine>(
     engine.submit(second)?;
     engine.collect().await?;
     let step = (clock() - first_step).as_secs_f64();
-    let steps = ((SUBMIT.min(length / 4).as_secs_f64() / step) as usize).clamp(1, STEPS.min(batches));
+    // As many steps in a submit as in training.
+    let steps = ((Pace::TARGET.min(length / 4).as_secs_f64() / step) as usize).clamp(1, Pace::MOST.min(batches));
 
     // One submit is always queued while another is waited for, as in training: the device never runs dry.
     let mut ms_per_step = Vec::new();

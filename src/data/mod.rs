@@ -69,6 +69,7 @@ pub enum DataError {
 }
 
 impl Dataset {
+    /// Rows, and columns, of an image at most.
     pub const LARGEST_SIDE: usize = 256;
     pub const MOST_CLASSES: usize = 1000;
 

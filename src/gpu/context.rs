@@ -59,7 +59,7 @@ pub fn is_software(info: &AdapterInfo) -> bool {
     info.device_type == DeviceType::Cpu
 }
 
-/// `discrete GPU`, `integrated GPU`, ... `software`.
+/// `discrete GPU`, `integrated GPU`, ... `software rasteriser`.
 pub fn kind(info: &AdapterInfo) -> &'static str {
     match info.device_type {
         DeviceType::DiscreteGpu => "discrete GPU",

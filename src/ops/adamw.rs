@@ -69,8 +69,8 @@ pub mod cpu {
     use crate::ops::{PER_TASK, Real};
     use rayon::prelude::*;
 
-    /// `p -= lr * weight_decay * p`, `m = beta1 * m + (1 - beta1) * g`, `v = beta2 * v + (1 - beta2) * g^2`, then `p -=
-    /// lr * correction1 * m / (sqrt(v) * correction2 + epsilon)`; see [`AdamW::corrections`].
+    /// `p -= lr * weight_decay * p`, `m = beta1 * m + (1 - beta1) * g`, `v = beta2 * v + (1 - beta2) * g^2`, then
+    /// `p -= lr * correction1 * m / (sqrt(v) * correction2 + epsilon)`; see [`AdamW::corrections`].
     pub fn update<T: Real>(
         op: &AdamW,
         lr: T,

@@ -66,6 +66,7 @@ impl Augment {
         Gather { len: self.shape.iter().product() }
     }
 
+    /// One dispatch, which writes `x` and `targets`. Errors as [`Planner::dispatch`]'s.
     pub fn plan(&self, planner: &mut Planner, t: &GatherTensors) -> Result<(), GpuError> {
         let [channels, height, width] = self.shape;
         let Gather { len } = self.gather();

@@ -223,7 +223,7 @@ fn tiles(n: usize, [height, width]: [usize; 2], channels: usize) -> [usize; 3] {
     [n * down * across, channels.div_ceil(SHADER.constant("TILE")), 1]
 }
 
-/// `y[n,o] = bias[o] + sum_{c,ky,kx} weight[o,c,ky,kx] * x[n, c, S*y+ky-P, S*x+kx-P]` on the CPU, each sample finished by
+/// `y[n,o,r,k] = bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, S*r+i-P, S*k+j-P]` on the CPU, each sample finished by
 /// `finish` while it is in the cache.
 pub fn forward(conv: &Conv2d, x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32], finish: impl Fn(&mut [f32]) + Sync) {
     match conv.is_minimal() {

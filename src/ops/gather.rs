@@ -37,6 +37,7 @@ impl Gather {
         self.len.div_ceil(4)
     }
 
+    /// One dispatch, which writes `x` and `targets`. Errors as [`Planner::dispatch`]'s.
     pub fn plan(&self, planner: &mut Planner, t: &GatherTensors) -> Result<(), GpuError> {
         planner.dispatch(Dispatch {
             shader: &SHADER,

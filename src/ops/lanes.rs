@@ -33,6 +33,7 @@ pub fn instructions() -> &'static str {
 pub struct Lanes<T, const L: usize>(pub [T; L]);
 
 impl<T: Real, const L: usize> Lanes<T, L> {
+    /// All of them 0.
     #[inline(always)]
     pub fn zero() -> Self {
         Self([T::zero(); L])
@@ -55,6 +56,7 @@ impl<T: Real, const L: usize> Lanes<T, L> {
         b
     }
 
+    /// Writes them to the first `L` elements of `to`.
     #[inline(always)]
     pub fn store(self, to: &mut [T]) {
         to[..L].copy_from_slice(&self.0);

@@ -42,17 +42,20 @@ pub struct ForwardTensors<'a> {
 /// What an op reads and writes on the GPU in a backward pass. `d_y` is the gradient of the loss with respect to `y`.
 pub struct BackwardTensors<'a> {
     pub n: usize,
+    /// (N, `input_len`)
     pub x: &'a Tensor,
     pub params: &'a [Tensor],
+    /// (N, `saved_words`) as u32
     pub saved: &'a Tensor,
+    /// (N, `output_len`)
     pub d_y: &'a Tensor,
-    /// Absent in the first op of a network: nobody needs the gradient of the images.
+    /// (N, `input_len`). Absent in the first op that is trained: nobody needs the gradient of what goes in.
     pub d_x: Option<&'a Tensor>,
     /// Gradients of `params`, overwritten.
     pub d_params: &'a [Tensor],
 }
 
-/// The same on the CPU.
+/// [`ForwardTensors`] on the CPU, of the same shapes.
 pub struct ForwardSlices<'a> {
     pub x: &'a [f32],
     pub params: &'a [&'a [f32]],
@@ -64,7 +67,7 @@ pub struct ForwardSlices<'a> {
     pub step: u32,
 }
 
-/// The same on the CPU.
+/// [`BackwardTensors`] on the CPU, of the same shapes.
 pub struct BackwardSlices<'a> {
     pub x: &'a [f32],
     pub params: &'a [&'a [f32]],

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A text that describes no network, and where in it the fault is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at character {}, expected {expected}, found {}", at.start + 1, found.as_ref().map_or("the end".into(), |found| format!("`{found}`")))]
+#[error("expected {expected}, found {}", found.as_ref().map_or("the end".into(), |found| format!("`{found}`")))]
 pub struct TextError {
     /// Bytes of the text.
     pub at: Range<usize>,

@@ -102,10 +102,12 @@ pub fn exact<T: PartialEq + Debug>(what: &str, got: &[T], want: &[T]) -> Result<
     }
 }
 
+/// The values as f64.
 pub fn f64s(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| x.into()).collect()
 }
 
+/// Their absolute values as f64.
 pub fn magnitudes(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x).abs()).collect()
 }

@@ -237,7 +237,7 @@ async fn check_against_unfused(gpu: &Gpu, inputs: &Inputs, kind: Kind, y: &[f32]
 }
 
 /// The winners (N, O, PH, PW) that the kernel packed into `words`.
-pub fn unpack_winners(op: &Conv2dReluMaxPool2d, n: usize, words: &[u32]) -> Vec<u8> {
+fn unpack_winners(op: &Conv2dReluMaxPool2d, n: usize, words: &[u32]) -> Vec<u8> {
     let winner = |i: usize| {
         let (sample, o, window) = (i / op.windows() / op.out, i / op.windows() % op.out, i % op.windows());
         let word = words[(sample * op.out.div_ceil(4) + o / 4) * op.windows() + window];

@@ -1,5 +1,5 @@
-//! gather, relu, maxpool2d and dropout: copies and choices, which have to be exact. leaky_relu and avgpool2d: a product,
-//! and a sum.
+//! gather, relu, maxpool2d and dropout: copies and choices, which have to be exact. leaky_relu, avgpool2d and augment:
+//! products and sums.
 
 use super::compare::{EPS, close, exact, f64s, magnitudes, within};
 use super::inputs::hash;

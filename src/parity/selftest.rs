@@ -6,7 +6,7 @@ use crate::gpu::Options;
 use crate::ops::augment::{Amounts, Augment};
 use crate::ops::conv2d_relu_maxpool2d::Conv2dReluMaxPool2d;
 use crate::ops::{Batch, SHADERS, avgpool2d::AvgPool2d, batchnorm2d::BatchNorm2d, conv2d::Conv2d, dropout::Dropout};
-use crate::ops::{adamw::AdamW, average::Average};
+use crate::ops::{adamw::AdamW, average::Average, conv2d_batchnorm2d::Conv2dBatchNorm2d};
 use crate::ops::{leaky_relu::LeakyRelu, linear::Linear, maxpool2d::MaxPool2d, sgd::Sgd};
 use std::pin::Pin;
 
@@ -113,6 +113,11 @@ pub fn checks() -> Vec<Check> {
         Check::new("batchnorm2d", "5 x (3, 67), with ReLU and without", async |gpus: &[Gpu]| {
             let op = |relu| BatchNorm2d { channels: 3, plane: 67, relu };
             Ok([batchnorm::check(gpus, 5, &op(false)).await?, batchnorm::check(gpus, 5, &op(true)).await?].concat())
+        }),
+        Check::new("conv2d_batchnorm2d", "3 x (2, 7, 5) -> 3, padding 1, with ReLU", async |gpus: &[Gpu]| {
+            let conv = Conv2d { channels: 2, height: 7, width: 5, out: 3, kernel: 3, padding: 1, stride: 1 };
+            let norm = BatchNorm2d { channels: 3, plane: 7 * 5, relu: true };
+            batchnorm::check_folded(gpus, 3, &Conv2dBatchNorm2d { conv, norm }).await
         }),
     ];
     for (n, inputs, outputs) in [(N, 1600, 128), (N, 128, 10), (5, 65, 9), (3, 63, 7)] {

@@ -66,4 +66,6 @@ fn what_cannot_be_searched_is_told() {
     run(&mut find(folder.path(), &["--out", "no-home/x.png"])).expect(1, &["no-home/x.png"]);
     let many = run(program(folder.path()).args(["lr-find", "--device", "cpu", "--data-dir", "data", "--batch-size", "200"]));
     many.expect(2, &["do not fill one batch of 200", "--batch-size"]);
+    run(&mut find(folder.path(), &["--from", "builtin", "--freeze", "100"])).expect(2, &["--freeze 100", "nothing is left"]);
+    run(&mut find(folder.path(), &["--size", "28"])).expect(2, &["--size", "a folder of pictures"]);
 }

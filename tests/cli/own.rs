@@ -78,6 +78,8 @@ fn a_folder_of_pictures_becomes_a_classifier_that_reads_them() {
     );
     let kept = load_network(&at.path().join("run/model.safetensors")).unwrap();
     assert!(kept.takes_whole() && kept.classes() == CLASSES);
+    let search = ["lr-find", "--device", "cpu", "--data-dir", "shapes", "--size", "20x28", "--batch-size", "8"];
+    run(program(at.path()).args(search)).expect(0, &["3 classes, 20x28 pixels, grey"]);
 
     // The run knows its own pictures, of which other ones are held out for each seed; so does its file.
     let own = eval(at.path(), &["run"]).expect(0, &["Data: pictures (", "15 test images"]);

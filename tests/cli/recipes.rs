@@ -185,6 +185,7 @@ fn a_network_is_told_in_a_line_or_a_file_and_a_fault_in_it_with_its_place() {
             &["--model", "conv 8 3, bm, linear"][..],
             &["at character 11, expected a layer", "  conv 8 3, bm, linear\n            ^^"][..],
         ),
+        (&["--model", "relu # ä\nbm"], &["at character 10, expected a layer", "  bm\n  ^^"]),
         (&["--model", "conv, linear"], &["expected a number of outputs, found the end", "  conv, linear\n      ^"]),
         (&["--model", "bad.toml"], &["bad.toml: expected `layers`, a list"]),
         (&["--model", "none.toml"], &["none.toml: "]),

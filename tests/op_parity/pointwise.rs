@@ -1,4 +1,5 @@
-//! gather, relu, maxpool2d and dropout: copies and choices, which have to be exact.
+//! gather, relu, maxpool2d and dropout: copies and choices, which have to be exact. leaky_relu, avgpool2d and augment:
+//! products and sums.
 
 use crate::common::hash;
 use crate::{demand, gpus};

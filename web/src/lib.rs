@@ -36,4 +36,3 @@ pub fn start() {
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").into()
 }
-// touch

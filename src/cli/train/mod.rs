@@ -1,17 +1,18 @@
 //! `train`: from no model to a folder with the best one, or from an interrupted run to its end.
 
+mod data;
 mod from;
 mod recipe;
 mod report;
 mod seeds;
 mod session;
 
-use super::dataset::DataArguments;
 use super::device::{self, DeviceArguments};
 use super::fastest::Job;
 use super::output::note;
 use super::watch::WatchArguments;
 use super::{Failure, interrupt, layers, tell, values, version};
+pub use data::TrainingData;
 pub use from::Predecessor;
 use mnist_wgpu::checkpoint::Checkpoint;
 use mnist_wgpu::data::{Dataset, split};
@@ -20,7 +21,7 @@ use mnist_wgpu::gpu::{Context, drive};
 use mnist_wgpu::history;
 use mnist_wgpu::model::Model;
 use mnist_wgpu::run::{self, Config, Resumed, Run, RunError};
-use mnist_wgpu::sources::{Found, Origin, pictures};
+use mnist_wgpu::sources::{Found, Origin};
 use mnist_wgpu::state::{Role, State};
 use recipe::Recipe;
 pub use recipe::Step;
@@ -38,20 +39,16 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("dataset", |dataset| dataset.conflicts_with("resume")))]
+#[command(mut_arg("size", |size| size.conflicts_with("resume")))]
 #[command(mut_arg("resume", |resume| resume.conflicts_with_all(recipe::options())))]
 pub struct Arguments {
     #[command(flatten)]
     device: DeviceArguments,
 
     #[command(flatten)]
-    data: DataArguments,
+    data: TrainingData,
 
-    /// Make the pictures of a folder N x N pixels, or ROWSxCOLUMNS, from 10 to 256 each [default: what most of them have, at
-    /// most 64]
-    #[arg(long, value_name = "N|HxW", value_parser = values::size, conflicts_with_all = ["resume", "dataset"])]
-    size: Option<[usize; 2]>,
-
-    /// Passes over the training images [default: 10, or with --resume those that the run was to have]
+    /// Passes over the training images [default: the preset's, 10 of notebook; with --resume those that the run was to have]
     #[arg(long, value_parser = values::epochs, allow_negative_numbers = true)]
     epochs: Option<u32>,
 
@@ -91,24 +88,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The data set; pictures of one folder are split by `seed`, and read as `predecessor` takes them.
-    fn load(&self, seed: u64, predecessor: Option<&Predecessor>) -> Result<Found, Failure> {
-        let settings = pictures::Settings { size: self.size, ..Predecessor::pictures(predecessor, seed) };
-        let mut found = self.data.load(settings)?;
-        if let Some(predecessor) = predecessor {
-            predecessor.number(&mut found)?;
-        }
-        let problem = match found.name.as_str() {
-            pictures::NAME => return Ok(found),
-            pictures::STROKES => "expected none, since the network of `--from` takes strokes on 28x28 pixels; leave it out",
-            _ => "expected a folder of pictures by `--data-dir`, found IDX files",
-        };
-        match self.size {
-            Some(_) => Err(Failure::Usage(format!("`--size`: {problem}"))),
-            None => Ok(found),
-        }
-    }
-
     fn options(&self) -> Options<'_> {
         Options { watch: &self.watch, tensorboard: self.tensorboard, checkpoint_every: self.checkpoint_every }
     }
@@ -131,7 +110,7 @@ fn begin(arguments: &Arguments) -> Result<(), Failure> {
     let run = Run::check(&folder, arguments.force).map_err(advise)?;
     interrupt::end_saying("interrupted; nothing was saved yet");
     let device = arguments.device.find()?;
-    let found = arguments.load(training.seed, predecessor.as_ref())?;
+    let found = arguments.data.load(training.seed, predecessor.as_ref())?;
     let model = checked_model(&found.dataset, &training)?;
     let context = arguments.device.open(device, &Job { model: &model, settings: settings_of(&training) })?;
     begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), &found)
@@ -222,7 +201,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     }
     check_best(&run, &last, &start, same_bits)?;
     config.resumed.push(now);
-    let found = arguments.data.load_again(&config.data, &classes, config.training.seed)?;
+    let found = arguments.data.set.load_again(&config.data, &classes, config.training.seed)?;
     check_split(&found.dataset, &config.training)?;
 
     let session = || {
@@ -294,7 +273,7 @@ fn on_device<'a>(
 }
 
 /// The network for the images and classes of `data`.
-pub(super) fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
+fn model_of(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
     let ([_, height, width], classes) = (data.shape, data.classes.len());
     let layers = training.layers(classes).map_err(|error| layers::bad(training.model.as_deref(), &error))?;
     Model::new(data.shape, layers, classes).map_err(|error| match training.model {
@@ -307,7 +286,7 @@ pub(super) fn model_of(data: &Dataset, training: &run::Training) -> Result<Model
 }
 
 /// The same, where a run with these settings can be made of it.
-fn checked_model(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
+pub fn checked_model(data: &Dataset, training: &run::Training) -> Result<Model, Failure> {
     let model = model_of(data, training)?;
     check_split(data, training)?;
     from::check_freeze(&model, training.freeze)?;
@@ -341,7 +320,7 @@ pub(super) fn settings_of(training: &run::Training) -> Settings {
 }
 
 /// Refuses a split that leaves nothing to train or to validate with.
-pub(super) fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
+fn check_split(data: &Dataset, training: &run::Training) -> Result<(), Failure> {
     let parts = split(data.train.len(), training.val_fraction, training.seed);
     if parts.val.is_empty() {
         return Err(Failure::Usage("no image is held out for validation; use a larger `--val-fraction`".into()));

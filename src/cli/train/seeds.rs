@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     interrupt::end_saying("interrupted; nothing was saved yet");
     let device = arguments.device.find()?;
-    let found = arguments.load(training.seed, predecessor.as_ref())?;
+    let found = arguments.data.load(training.seed, predecessor.as_ref())?;
     let model = checked_model(&found.dataset, &training)?;
     let context = arguments.device.open(device, &Job { model: &model, settings: settings_of(&training) })?;
     // Each seed splits the pictures of one folder otherwise.
@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
             Task::Begin(run) => {
                 note(format_args!("Seed {seed}, {turn}"));
-                let own = if by_seed { Some(arguments.load(training.seed, predecessor.as_ref())?) } else { None };
+                let own = if by_seed { Some(arguments.data.load(training.seed, predecessor.as_ref())?) } else { None };
                 let found = own.as_ref().unwrap_or(&found);
                 begin_in(run, training, predecessor.as_ref(), arguments, context.as_ref(), found)
             }

@@ -48,7 +48,7 @@ pub struct Session<'a> {
     run: Run,
     /// Held as long as the run is written to.
     _lock: Lock,
-    /// Whether `runs/latest` is this run yet: it is from the first network on that is kept.
+    /// Whether `runs/latest` is this run yet: see [`Session::be_latest`].
     is_latest: bool,
     config: Config,
     model: &'a Model,

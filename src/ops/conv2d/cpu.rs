@@ -62,7 +62,7 @@ fn fold<T: Real>(op: &Conv2d, runs: &[Run], columns: &[T], d_x: &mut [T]) {
     }
 }
 
-/// `y[n,o] = bias[o] + sum_{c,ky,kx} weight[o,c,ky,kx] * x[n, c, S*y+ky-P, S*x+kx-P]`, and then `finish` of each sample
+/// `y[n,o,r,k] = bias[o] + sum_{c,i,j} weight[o,c,i,j] * x[n, c, S*r+i-P, S*k+j-P]`, and then `finish` of each sample
 pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut [T], finish: impl Fn(&mut [T]) + Sync) {
     let (oh, ow) = op.output_size();
     let runs = runs(op);
@@ -84,7 +84,7 @@ pub fn forward<T: Real>(op: &Conv2d, x: &[T], weight: &[T], bias: &[T], y: &mut 
     );
 }
 
-/// `d_x[n,c,y,x] = sum_{o,ky,kx} weight[o,c,ky,kx] * d_y[n, o, (y-ky+P)/S, (x-kx+P)/S]`, of which only whole places count
+/// `d_x[n,c,r,k] = sum_{o,i,j} weight[o,c,i,j] * d_y[n, o, (r-i+P)/S, (k-j+P)/S]`, of which only whole places count
 pub fn backward_input<T: Real>(op: &Conv2d, weight: &[T], d_y: &[T], d_x: &mut [T]) {
     let (oh, ow) = op.output_size();
     let runs = runs(op);
@@ -99,7 +99,8 @@ pub fn backward_input<T: Real>(op: &Conv2d, weight: &[T], d_y: &[T], d_x: &mut [
     );
 }
 
-/// `d_weight[o,c,ky,kx] = sum_{n,y,x} d_y[n,o,y,x] * x[n, c, S*y+ky-P, S*x+kx-P]`, `d_bias[o] = sum d_y[:,o]`
+/// `d_weight[o,c,i,j] = sum_{n,r,k} d_y[n,o,r,k] * x[n, c, S*r+i-P, S*k+j-P]`,
+/// `d_bias[o] = sum_{n,r,k} d_y[n,o,r,k]`
 pub fn backward_params<T: Real>(op: &Conv2d, x: &[T], d_y: &[T], d_weight: &mut [T], d_bias: &mut [T]) {
     let (oh, ow) = op.output_size();
     let (input, output) = (op.channels * op.height * op.width, op.out * oh * ow);

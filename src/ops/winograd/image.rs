@@ -3,8 +3,8 @@
 use crate::ops::Real;
 use crate::ops::matrix::{Matrix, transpose};
 
-/// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), SH = 2 PH + 2, SW = 2 PW
-/// + 2. A window is 2x2 outputs of a 3x3 kernel; there are PH x PW.
+/// An image is what the windows of a sample (C, H, W) see of it and its padding: (SH, SW, C), with SH = 2 (PH + 1) and
+/// SW = 2 (PW + 1). A window is 2x2 outputs of a 3x3 kernel; there are PH x PW.
 pub struct Layout {
     pub channels: usize,
     /// Elements of a row, SW * C.
