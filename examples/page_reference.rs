@@ -1,5 +1,5 @@
-//! What the tests of the page in `web/` hold it against: a data set of digits drawn here, as MNIST's four files, and how
-//! the CPU path of a native program trains on it.
+//! What the tests of the page in `web/` hold it against: a data set of digits drawn here, as MNIST's four files, and
+//! how the CPU path of a native program trains on it.
 //!
 //! `cargo run --release --example page_reference -- FOLDER` writes the files and `reference.json`.
 

@@ -1,5 +1,5 @@
-// Compiles in Chromium what examples/pipelines.rs printed. scripts/browser calls it, with the folder of pipelines.json and of
-// playwright-core, and with the browser's program in CHROMIUM.
+// Compiles in Chromium what examples/pipelines.rs printed. scripts/browser calls it, with the folder of pipelines.json
+// and of playwright-core, and with the browser's program in CHROMIUM.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,10 +8,11 @@ import { join, resolve } from "node:path";
 const tools = resolve(process.argv[2]);
 const { chromium } = createRequire(join(tools, "package.json"))("playwright-core");
 
-// A training step's pipelines are to compile within AIM together. Tint takes a fiftieth of the time. SwiftShader takes the rest, to
-// make machine code of what Tint puts out: it zeroes workgroup memory number by number, and unrolls what it can. What is held
-// against LIMIT is processor time, as a busy machine's clock may show several times as much; processor time grew by half at most.
-// One machine took 4 s, another, slow and shared, 10: the limit finds what takes several times as long.
+// A training step's pipelines are to compile within AIM together. Tint takes a fiftieth of the time. SwiftShader takes
+// the rest, to make machine code of what Tint puts out: it zeroes workgroup memory number by number, and unrolls what
+// it can. What is held against LIMIT is processor time, as a busy machine's clock may show several times as much;
+// processor time grew by half at most. One machine took 4 s, another, slow and shared, 10: the limit finds what takes
+// several times as long.
 const AIM = 1000; // ms
 const LIMIT = 20_000;
 const STUCK = 120_000; // ms by the clock for one pipeline or for anything else
@@ -91,7 +92,8 @@ function row(clock, processor, text) {
     console.log(`${clock.padStart(8)} ${processor.padStart(8)}  ${text}`);
 }
 
-// Compiles `pipelines` one after the other, with a line for each. Returns the processor time of all, and what was said of them.
+// Compiles `pipelines` one after the other, with a line for each. Returns the processor time of all, and what was said
+// of them.
 async function table(page, processorTime, title, pipelines) {
     console.log(`\n${title}`);
     row("clock ms", "CPU ms", "pipeline");

@@ -1,10 +1,11 @@
-"""The classic network in PyTorch, as `scripts/compare` runs it: same layers, data, split, optimiser and report as `mnist-wgpu train`.
+"""The classic network in PyTorch, as `scripts/compare` runs it: same layers, data, split, optimiser and report as
+`mnist-wgpu train`.
 
     python scripts/compare_torch.py FOLDER --mode eager --epochs 2      # FOLDER holds the four MNIST files
 
-Modes on the CPU: eager; channels_last, the memory format; compile, by torch.compile. On a CUDA GPU: cuda, eager; cuda_graph, in which a
-whole training step is captured once and replayed. On the GPU the images lie in its memory, and nothing is read back before an
-epoch ends.
+Modes on the CPU: eager; channels_last, the memory format; compile, by torch.compile. On a CUDA GPU: cuda, eager;
+cuda_graph, in which a whole training step is captured once and replayed. On the GPU the images lie in its memory, and
+nothing is read back before an epoch ends.
 """
 
 import argparse
@@ -60,7 +61,8 @@ class Trainer:
     def graph(self, x, y, train):
         """The same, captured at its first call and replayed from then on."""
         if (train, len(y)) not in self.graphs:
-            # A capture needs allocations and choices made before, on a stream of its own. What these steps change is undone.
+            # A capture needs allocations and choices made before, on a stream of its own. What these steps change is
+            # undone.
             state = {name: value.clone() for name, value in self.net.state_dict().items()}
             x, y = x.clone(), y.clone()
             metrics = self.loss.clone(), self.correct.clone()

@@ -55,8 +55,8 @@ fn cosine(a: f32) -> f32 {
     return 1.0 - s / 2.0 * (1.0 - s / 12.0 * (1.0 - s / 30.0 * (1.0 - s / 56.0 * (1.0 - s / 90.0 * (1.0 - s / 132.0)))));
 }
 
-// x[i,c,row,column] = images[order[first + i], c, place], place = rotation * shear / scale * (what (row, column) is from
-// the middle) + shift + the middle
+// x[i,c,row,column] = images[order[first + i], c, place],
+// place = rotation * shear / scale * (what (row, column) is from the middle) + shift + the middle
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u) {
     if (id.x >= HEIGHT * WIDTH || id.y >= BATCH) {

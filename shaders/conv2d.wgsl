@@ -1,9 +1,9 @@
 // 2-D convolution (cross-correlation), zero padding, any sizes and strides.
 //
 // Loads cost more than multiply-adds. So an invocation computes a patch, four neighbouring columns of two rows, in four
-// channels. Along a row of taps it holds a window for each of its two rows, four neighbouring numbers, which slides: each
-// tap brings one number, and is multiplied with all four. With 3x3 taps, 36 numbers of an input channel and 36 weights
-// make 288 multiply-adds; the workgroup's invocations share the weights, which a GPU then loads once for all.
+// channels. Along a row of taps it holds a window for each of its two rows, four neighbouring numbers, which slides:
+// each tap brings one number, and is multiplied with all four. With 3x3 taps, 36 numbers of an input channel and 36
+// weights make 288 multiply-adds; the workgroup's invocations share the weights, which a GPU then loads once for all.
 //
 // For 3x3 kernels followed by ReLU and 2x2 pooling see conv2d_relu_maxpool2d.wgsl, which computes less.
 

@@ -72,8 +72,8 @@ fn log_sum_exp(n: u32, most: f32) -> f32 {
     return most + log(sum);
 }
 
-// log_sum_exp(logits) - logits[target]; of that 1 - SMOOTHING, and SMOOTHING of the mean over all classes in the target's
-// place.
+// log_sum_exp(logits) - logits[target]; of that 1 - SMOOTHING, and SMOOTHING of the mean over all classes in the
+// target's place.
 fn smoothed_loss(seen: Seen, normaliser: f32) -> f32 {
     let loss = normaliser - seen.of_target;
     if (SMOOTHING == 0.0) {

@@ -26,7 +26,8 @@ struct Batch {
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
 @group(1) @binding(0) var<uniform> batch: Batch;
 
-// g += weight_decay * p;  v = momentum * v + g;  p -= learning_rate * (g + momentum * v) with Nesterov, learning_rate * v without
+// g += weight_decay * p;  v = momentum * v + g;  p -= learning_rate * (g + momentum * v) with Nesterov,
+// p -= learning_rate * v without
 @compute @workgroup_size(WORKGROUP)
 fn update(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     for (var i = id.x; i < LENGTH / 4u; i += groups.x * WORKGROUP) {

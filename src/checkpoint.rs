@@ -146,8 +146,8 @@ pub enum CheckpointError {
     Tensor { name: String, expected: String, found: String },
 }
 
-/// The file of a network: `state` of `model`. With `position`, to which it belongs, training can go on from it. `history`
-/// is what no other file of the run holds of how training went; mostly nothing.
+/// The file of a network: `state` of `model`. With `position`, to which it belongs, training can go on from it.
+/// `history` is what no other file of the run holds of how training went; mostly nothing.
 ///
 /// # Errors
 ///
@@ -263,7 +263,8 @@ pub fn read_normalised(bytes: &[u8], normalisation: Option<Normalisation>) -> Re
     Ok(Checkpoint { model, state, info, position, history: history.unwrap_or_default(), normalisation })
 }
 
-/// The arenas that a file holds: the network's and, if it is `in_training`, its averages and the slots of its optimizer.
+/// The arenas that a file holds: the network's and, if it is `in_training`, its averages and the slots of its
+/// optimizer.
 fn roles(tensors: &SafeTensors, in_training: bool) -> Vec<Role> {
     let mut roles = vec![Role::Parameters, Role::Buffers];
     if in_training {

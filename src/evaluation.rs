@@ -99,7 +99,8 @@ pub fn verdict(logits: &[f32]) -> Verdict {
     Verdict { guess: guess as u16, confidence: probabilities[guess], runner_up }
 }
 
-/// The images judged wrong, the largest loss first, at most `count` of them. `labels` are the truth of each image judged.
+/// The images judged wrong, the largest loss first, at most `count` of them. `labels` are the truth of each image
+/// judged.
 ///
 /// # Panics
 /// Where a label is of no class.

@@ -115,9 +115,10 @@ pub fn is_picture(beginning: &[u8]) -> bool {
     ::image::guess_format(beginning).is_ok() || decode::is_heic(beginning)
 }
 
-/// What a network for samples of shape `shape`, (C, H, W), takes of a whole picture, and learns of one: C * H * W bytes,
-/// in grey if C is 1. The picture is scaled to fit H x W, its sides in their proportion, and lies on the
-/// colour of its edge: of each channel the median there. Where it is transparent it lies on white; on black if nothing could be seen of it.
+/// What a network for samples of shape `shape`, (C, H, W), takes of a whole picture, and learns of one: C * H * W
+/// bytes, in grey if C is 1. The picture is scaled to fit H x W, its sides in their proportion, and lies on the colour
+/// of its edge: of each channel the median there. Where it is transparent it lies on white; on black if nothing could
+/// be seen of it.
 pub fn whole(picture: &Picture, [channels, height, width]: [usize; 3]) -> Vec<u8> {
     let page = match picture.on_ground(255) {
         blank if !picture.is_opaque() && blank.pixels().all(|pixel| pixel == blank.get_pixel(0, 0)) => picture.on_ground(0),

@@ -49,8 +49,8 @@ pub fn text(layers: &[Layer]) -> String {
     layers.iter().map(Layer::words).collect::<Vec<_>>().join(", ")
 }
 
-/// The text of the network that a TOML file tells by a list `layers` of texts. A `#` in one of them hides the rest of that
-/// one alone, and of a text of several lines the rest of the line.
+/// The text of the network that a TOML file tells by a list `layers` of texts. A `#` in one of them hides the rest of
+/// that one alone, and of a text of several lines the rest of the line.
 ///
 /// # Errors
 ///

@@ -137,8 +137,8 @@ impl Search {
     }
 }
 
-/// Trains on the images `train`, shuffled by `seed`, at the rates of `sweep`, until the loss explodes or the sweep ends.
-/// The engine has a network's state before training, and another one afterwards.
+/// Trains on the images `train`, shuffled by `seed`, at the rates of `sweep`, until the loss explodes or the sweep
+/// ends. The engine has a network's state before training, and another one afterwards.
 pub async fn search<E: Engine>(
     engine: &mut E,
     train: &[u32],

@@ -167,8 +167,8 @@ pub enum RunError {
 }
 
 impl Run {
-    /// Checks, before anything takes long, that `folder` can become a new run's: it is not there yet, or empty, or holds
-    /// a run that kept no network, or `force` is set. Makes nothing.
+    /// Checks, before anything takes long, that `folder` can become a new run's: it is not there yet, or empty, or
+    /// holds a run that kept no network, or `force` is set. Makes nothing.
     pub fn check(folder: &Path, force: bool) -> Result<Self, RunError> {
         if folder.is_file() {
             return Err(RunError::File { path: folder.into() });
@@ -316,8 +316,8 @@ impl Run {
         }
     }
 
-    /// The rows of the first `epochs` epochs, in order: those that the last checkpoint holds, or else the file's. Those of
-    /// later epochs, which the checkpoint does not have, are left out.
+    /// The rows of the first `epochs` epochs, in order: those that the last checkpoint holds, or else the file's. Those
+    /// of later epochs, which the checkpoint does not have, are left out.
     pub fn history(&self, epochs: u32, kept: &[Row]) -> Result<Vec<Row>, RunError> {
         let path = self.path(METRICS);
         if kept.len() == epochs as usize {

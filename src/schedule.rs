@@ -41,8 +41,8 @@ pub struct Schedule {
     pub rate: f64,
     /// Epochs in all.
     pub epochs: u32,
-    /// Epochs in which the rate rises: of one-cycle that is a part of it, three tenths if this is 0. Before all others it is
-    /// a line from nearly nothing, as `LinearLR` with `start_factor=0.01` before them in a `SequentialLR`.
+    /// Epochs in which the rate rises: of one-cycle that is a part of it, three tenths if this is 0. Before all others
+    /// it is a line from nearly nothing, as `LinearLR` with `start_factor=0.01` before them in a `SequentialLR`.
     pub warmup: f64,
 }
 
@@ -82,7 +82,8 @@ impl Schedule {
         }
     }
 
-    /// As `OneCycleLR`, with the highest rate at step `top`, which need not be a whole number, and `last` the last step.
+    /// As `OneCycleLR`, with the highest rate at step `top`, which need not be a whole number, and `last` the last
+    /// step.
     fn one_cycle(&self, step: f64, top: f64, last: f64) -> f64 {
         let (begin, end) = (self.rate / BEGIN, self.rate / BEGIN / END);
         let along = |from: f64, to: f64, share: f64| to + (from - to) / 2.0 * (1.0 + libm::cos(PI * share));

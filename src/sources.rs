@@ -26,7 +26,8 @@ const SYNTHETIC_SEED: u64 = 0x6d6e_6973_7400_0001;
 #[derive(Clone, Debug)]
 pub struct Found {
     pub dataset: Dataset,
-    /// A [`Published`] one's if all four files are that one's, `synthetic`, [`pictures::NAME`], [`pictures::STROKES`], or else `custom`.
+    /// A [`Published`] one's if all four files are that one's, `synthetic`, [`pictures::NAME`], [`pictures::STROKES`],
+    /// or else `custom`.
     pub name: String,
     pub origin: Origin,
 }
@@ -189,8 +190,8 @@ impl SourceError {
 /// Loads the data set from the first source that has it.
 ///
 /// `on_event` is called with messages for the user and with the progress of downloads. Unless one data set alone is
-/// wanted, the last resort, synthetic digits, always works; the caller must say loudly that a [`Origin::Synthetic`] data
-/// set is not MNIST.
+/// wanted, the last resort, synthetic digits, always works; the caller must say loudly that a [`Origin::Synthetic`]
+/// data set is not MNIST.
 ///
 /// # Errors
 ///

@@ -394,7 +394,8 @@ fn corrupt_or_cut_gzip_is_refused() {
     file_refused(TEST_LABELS, &bad_sum, &["intact gzip"]);
 }
 
-/// A folder of EMNIST's split `split`: 2 x 3 pixels as published, which is 3 x 2 upright, and these labels in both sets.
+/// A folder of EMNIST's split `split`: 2 x 3 pixels as published, which is 3 x 2 upright, and these labels in both
+/// sets.
 fn emnist_folder(split: &str, labels: &[u8]) -> TempDir {
     let folder = tempdir().unwrap();
     let count = labels.len() as u32;

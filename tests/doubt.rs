@@ -100,8 +100,8 @@ fn a_sample_without_logits_is_an_error_and_no_sample_none() {
     }
 }
 
-/// Letters of other alphabets and things, as strokes between commas through points of a 9x9 grid; `~` makes a curve. None
-/// of them is among what the second network was trained with.
+/// Letters of other alphabets and things, as strokes between commas through points of a 9x9 grid; `~` makes a curve.
+/// None of them is among what the second network was trained with.
 #[rustfmt::skip]
 const THINGS: [(&str, &str); 40] = [
     ("omega", "08 28,~28 04 12 40 72 84 68,68 88"), ("sigma", "80 00 44 08 88"), ("pi", "00 80,10 18,70 78"),

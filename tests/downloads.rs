@@ -1,5 +1,5 @@
-//! What downloads promise: whatever a server does, the next one is asked, within bounded time and memory; and nothing is
-//! believed, or kept, before its checksum.
+//! What downloads promise: whatever a server does, the next one is asked, within bounded time and memory; and nothing
+//! is believed, or kept, before its checksum.
 
 #[path = "common/idx_files.rs"]
 mod idx_files;
@@ -24,8 +24,8 @@ fn reason(found: &Found) -> &str {
     }
 }
 
-/// Serves each connection to 127.0.0.1 in a thread of its own: `answer` gets the last part of the path that was asked for
-/// and the stream. Returns the URL.
+/// Serves each connection to 127.0.0.1 in a thread of its own: `answer` gets the last part of the path that was asked
+/// for and the stream. Returns the URL.
 fn serve_raw(answer: impl Fn(&str, &mut TcpStream) -> io::Result<()> + Send + Clone + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mnist", listener.local_addr().unwrap());

@@ -6,9 +6,10 @@
 //!
 //! - truncation, `h^2 / 6 * max|L'''|`. Along one coordinate every op but two is linear, once its inputs stand
 //!   far enough from ties and zeros (which is asserted, not hoped for): there it is 0.
-//! - rounding. L is a sum of products; with t terms in a row and M = `sum|terms|`, each L is off by at most `2 t EPS64 M`,
-//!   so the quotient by `2 t EPS64 M / h`. The analytic gradient rounds too, by at most `2 t EPS64 sum|its terms|`; with M taken
-//!   at inputs whose absolute values were raised by h, that sum is at most M / h. Together: `4 t EPS64 M / h`.
+//! - rounding. L is a sum of products; with t terms in a row and M = `sum|terms|`, each L is off by at most
+//!   `2 t EPS64 M`, so the quotient by `2 t EPS64 M / h`. The analytic gradient rounds too, by at most
+//!   `2 t EPS64 sum|its terms|`; with M taken at inputs whose absolute values were raised by h, that sum is at most
+//!   M / h. Together: `4 t EPS64 M / h`.
 
 mod common;
 
@@ -272,9 +273,9 @@ fn avgpool2d_and_leaky_relu_backward_are_the_gradients() {
     }
 }
 
-/// Along one coordinate x of the M elements of a channel an x-hat is a / s: a is linear with a slope of at most 1, and q
-/// = s^2 is a quadratic with |q'| <= 2 |x - mean| / M <= 4 / M and q'' <= 2 / M. So the second derivative of 1 / s is at
-/// most q'' / (2 s^3) + 3 q'^2 / (4 s^5), its third at most 9 q' q'' / (4 s^5) + 15 q'^3 / (8 s^7), and the third
+/// Along one coordinate x of the M elements of a channel an x-hat is a / s: a is linear with a slope of at most 1, and
+/// q = s^2 is a quadratic with |q'| <= 2 |x - mean| / M <= 4 / M and q'' <= 2 / M. So the second derivative of 1 / s is
+/// at most q'' / (2 s^3) + 3 q'^2 / (4 s^5), its third at most 9 q' q'' / (4 s^5) + 15 q'^3 / (8 s^7), and the third
 /// derivative of an x-hat at most three times the former and twice the latter.
 #[test]
 fn batchnorm2d_backward_is_the_gradient() {
@@ -358,8 +359,8 @@ fn dropout_backward_is_the_gradient() {
 /// Logits move the loss by their softmax p. Its third derivative along one logit is `p (1 - p) (1 - 2p)`, at most 0.1.
 ///
 /// A loss is the logarithm of a sum of `classes` exponentials, the maximum subtracted: its value, at most
-/// `2 max|logit| + ln(classes)`, passes through about `classes + 4` roundings. Neither exp nor ln is exact, but both are
-/// within one unit in the last place.
+/// `2 max|logit| + ln(classes)`, passes through about `classes + 4` roundings. Neither exp nor ln is exact, but both
+/// are within one unit in the last place.
 #[test]
 fn cross_entropy_backward_is_the_gradient() {
     for (case, (n, classes, scale)) in [(1, 2, 1.0), (7, 10, 4.0), (3, 5, 30.0), (33, 3, 0.0)].into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Trains the small network by which `doubt` tells digits from other things: eleven classes, the ten digits and "none".
-//! `cargo run --release --example train_doubt -- assets/doubt.safetensors`, with MNIST where the program finds it. A file
-//! that is there already is only measured.
+//! `cargo run --release --example train_doubt -- assets/doubt.safetensors`, with MNIST where the program finds it. A
+//! file that is there already is only measured.
 //!
 //! It learns from MNIST's training images, from synthetic digits (so that "drawn by a program" does not come to mean
 //! "no digit") and from drawings of other things. The validation images are those of the built-in network: neither has

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 /// Which data set.
 #[derive(clap::Args, Clone, Default)]
 pub struct DataArguments {
-    /// Folder with a data set's four IDX files, gzip or plain, or with PNG and JPEG pictures, a sub-folder for each class
-    /// [default: $MNIST_DIR, the user's cache folder, a download]
+    /// Folder with a data set's four IDX files, gzip or plain, or with PNG and JPEG pictures, a sub-folder for each
+    /// class [default: $MNIST_DIR, the user's cache folder, a download]
     #[arg(long, value_name = "FOLDER", value_parser = values::path())]
     data_dir: Option<PathBuf>,
 
-    /// A data set by its name, which is downloaded if need be: mnist, fashion-mnist, kmnist; or synthetic, digits that the
-    /// program draws [default: mnist, else synthetic]
+    /// A data set by its name, which is downloaded if need be: mnist, fashion-mnist, kmnist; or synthetic, digits that
+    /// the program draws [default: mnist, else synthetic]
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "data_dir", hide_possible_values = true)]
     dataset: Option<Known>,
 

@@ -41,8 +41,8 @@ impl FromStr for DeviceChoice {
 /// Which device: the option of `train`, `eval`, `lr-find` and `predict`.
 #[derive(Clone, clap::Args)]
 pub struct DeviceArguments {
-    /// auto (what is fastest, measured once for a network), cpu, gpu, a number of `devices`, or a part of a device's name
-    /// [default: auto]
+    /// auto (what is fastest, measured once for a network), cpu, gpu, a number of `devices`, or a part of a device's
+    /// name [default: auto]
     #[arg(long)]
     pub device: Option<DeviceChoice>,
 
@@ -186,8 +186,8 @@ impl DeviceArguments {
         }
     }
 
-    /// Opens what [`DeviceArguments::find`] or `find_again` found, telling on stderr what; `None` is the CPU. `auto` takes
-    /// what trains `job` fastest.
+    /// Opens what [`DeviceArguments::find`] or `find_again` found, telling on stderr what; `None` is the CPU. `auto`
+    /// takes what trains `job` fastest.
     pub fn open(&self, mut found: Found, job: &Job) -> Result<Option<Context>, Failure> {
         if let Some(adapters) = found.adapters.as_ref().filter(|_| found.auto) {
             let infos: Vec<_> = adapters.infos().collect();

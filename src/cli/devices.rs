@@ -45,7 +45,8 @@ struct Auto {
     /// As `--device` would have it: a number, or `cpu`.
     device: String,
     why: String,
-    /// A training step of the classic network, batch 32, on each device that it may take; empty where there is no choice.
+    /// A training step of the classic network, batch 32, on each device that it may take; empty where there is no
+    /// choice.
     measured: Vec<Measured>,
 }
 

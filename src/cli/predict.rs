@@ -37,8 +37,8 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// PNG or JPEG pictures, folders of them, or - for stdin; before them, if it is not to be the built-in network, a
-    /// run's folder or a safetensors file. All digits of a picture are read, line by line; digits that touch may be read
-    /// as one
+    /// run's folder or a safetensors file. All digits of a picture are read, line by line; digits that touch may be
+    /// read as one
     #[arg(required = true, value_name = "IMAGE", value_parser = values::path())]
     paths: Vec<PathBuf>,
 

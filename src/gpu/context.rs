@@ -19,8 +19,8 @@ pub struct Options {
     /// Ask for no more than these and for no features, as a browser would with WebGPU's default ones; without, for all
     /// that the adapter has.
     pub limits: Option<fn() -> wgpu::Limits>,
-    /// What the host knows a shader's entry points by: [`Shader::interfaces`], or what was found out when the program was
-    /// built.
+    /// What the host knows a shader's entry points by: [`Shader::interfaces`], or what was found out when the program
+    /// was built.
     pub interfaces: fn(&Shader) -> Result<Vec<Interface>, GpuError>,
 }
 
@@ -124,7 +124,8 @@ impl Adapters {
         Context::open(self.0.get(index).ok_or_else(missing)?, options).await
     }
 
-    /// What was looked for, which variables may hide it, and what to install on this system, for when the list is empty.
+    /// What was looked for, which variables may hide it, and what to install on this system, for when the list is
+    /// empty.
     pub fn none_found() -> String {
         let (what, install) = if cfg!(target_os = "linux") {
             (

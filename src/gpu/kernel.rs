@@ -1,5 +1,5 @@
-//! From a shader and an entry point to a compute pipeline. What the host must know of the shader is read from it, so that
-//! nothing is typed twice: which bindings the entry point uses, how, and its workgroup size.
+//! From a shader and an entry point to a compute pipeline. What the host must know of the shader is read from it, so
+//! that nothing is typed twice: which bindings the entry point uses, how, and its workgroup size.
 
 use super::interface::{Binding, Interface};
 use super::{Context, GpuError, Shader};

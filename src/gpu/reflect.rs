@@ -1,5 +1,5 @@
-//! naga reads from a shader what its host must know, so that nothing is typed twice. It does so when the program runs or,
-//! where naga is not to be in the program, when it is built: this file is also a part of `web/build.rs`.
+//! naga reads from a shader what its host must know, so that nothing is typed twice. It does so when the program runs
+//! or, where naga is not to be in the program, when it is built: this file is also a part of `web/build.rs`.
 
 use super::interface::{Binding, Interface};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};

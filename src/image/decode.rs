@@ -52,7 +52,8 @@ impl Picture {
         }
     }
 
-    /// Columns and rows of the picture in the PNG or JPEG file `bytes`, the right way up, by what the file says of itself.
+    /// Columns and rows of the picture in the PNG or JPEG file `bytes`, the right way up, by what the file says of
+    /// itself.
     ///
     /// # Errors
     ///

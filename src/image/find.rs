@@ -37,8 +37,8 @@ const WIDE: f32 = 1.05;
 const RIPPLE: f32 = 0.06;
 /// Beyond so many the picture is a texture: the largest are looked at.
 const MOST_PARTS: usize = 400;
-/// How often the frames of all parts together cover the picture, at most. Digits stand beside each other; the lines of a
-/// hatching or the rings of a target, hundreds in the same place, would take minutes.
+/// How often the frames of all parts together cover the picture, at most. Digits stand beside each other; the lines of
+/// a hatching or the rings of a target, hundreds in the same place, would take minutes.
 const MOST_COVERED: usize = 4;
 
 /// A digit as it stands on the page.

@@ -143,8 +143,8 @@ impl Mask {
         Self { frame, margin, width, height, bits }
     }
 
-    /// For each pixel that is `of` the part (or is not) the steps to the nearest that is not (or is), a step to a corner
-    /// counting as one; 0 for all others.
+    /// For each pixel that is `of` the part (or is not) the steps to the nearest that is not (or is), a step to a
+    /// corner counting as one; 0 for all others.
     fn distances(&self, of: bool) -> Vec<u32> {
         let far = (self.width + self.height) as u32;
         let mut steps: Vec<u32> = self.bits.iter().map(|&bit| if bit == of { far } else { 0 }).collect();

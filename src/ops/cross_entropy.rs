@@ -104,8 +104,8 @@ pub mod cpu {
         most + logits.iter().map(|&logit| (logit - most).exponential()).sum::<T>().logarithm()
     }
 
-    /// `losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]`; of that `1 - smoothing`, and `smoothing` of the mean
-    /// over all classes in the target's place.
+    /// `losses[n] = log_sum_exp(logits[n]) - logits[n, targets[n]]`; of that `1 - smoothing`, and `smoothing` of the
+    /// mean over all classes in the target's place.
     pub fn forward<T: Real>(op: &CrossEntropy, logits: &[T], targets: &[u32], losses: &mut [T]) {
         for ((logits, &target), loss) in logits.chunks_exact(op.classes).zip(targets).zip(losses) {
             let normaliser = log_sum_exp(logits);

@@ -74,9 +74,9 @@ pub fn multiply<T: Real>(out: &mut [T], out_stride: usize, a: Matrix<T>, b: Matr
     // Without terms `gemm` has to be called once, too: it writes zeros.
     for from in (0..a.cols.max(1)).step_by(RUN) {
         let (a_from, b_from) = (from * a.col_stride, from * b.row_stride);
-        // SAFETY: `Matrix::strided` checked that every element of `a` and `b` lies in its slice, of which a run is a part;
-        // the line above that of `out`; `out` is borrowed mutably, so it overlaps neither. `T` is f32 or f64, the only
-        // implementations of `Real`.
+        // SAFETY: `Matrix::strided` checked that every element of `a` and `b` lies in its slice, of which a run is a
+        // part; the line above that of `out`; `out` is borrowed mutably, so it overlaps neither. `T` is f32 or f64, the
+        // only implementations of `Real`.
         unsafe {
             gemm::gemm(
                 a.rows,

@@ -1,7 +1,7 @@
-//! The operations of the network. Most are one file here and one shader of the same stem in `shaders/`; some use another
-//! op's shader, or none. The file holds the op's sizes, its dispatches on the GPU, and `mod cpu`, the same arithmetic in
-//! plain Rust. A layer's file also holds its settings: the rule of its shapes, the tensors it needs, its text and its
-//! ONNX operator. `lanes`, `matrix`, `winograd` and `words` are what they share.
+//! The operations of the network. Most are one file here and one shader of the same stem in `shaders/`; some use
+//! another op's shader, or none. The file holds the op's sizes, its dispatches on the GPU, and `mod cpu`, the same
+//! arithmetic in plain Rust. A layer's file also holds its settings: the rule of its shapes, the tensors it needs, its
+//! text and its ONNX operator. `lanes`, `matrix`, `winograd` and `words` are what they share.
 //!
 //! `ARCHITECTURE.md` has the recipe for a new one.
 

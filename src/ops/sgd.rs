@@ -61,8 +61,8 @@ pub mod cpu {
     use crate::ops::{PER_TASK, Real};
     use rayon::prelude::*;
 
-    /// `g += weight_decay * p`, `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov, `p -= lr * v`
-    /// without.
+    /// `g += weight_decay * p`, `v = momentum * v + g`, then `p -= lr * (g + momentum * v)` with Nesterov,
+    /// `p -= lr * v` without.
     pub fn update<T: Real>(op: &Sgd, lr: f32, param: &mut [T], velocity: &mut [T], gradient: &[T]) {
         let [lr, momentum, weight_decay] = [lr, op.momentum, op.weight_decay].map(|x| T::of(f64::from(x)));
         let params = param.par_chunks_mut(PER_TASK).zip(velocity.par_chunks_mut(PER_TASK));

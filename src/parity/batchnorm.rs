@@ -14,8 +14,8 @@ use crate::ops::conv2d_batchnorm2d::Conv2dBatchNorm2d;
 /// What a bound has to allow for, in units of EPS: an invocation sums a share of a channel's M elements, then the
 /// workgroup's sums are added in the form of a tree. So a sum goes through `t = M / GROUP + log2(GROUP)` additions, and
 /// the mean is off by `t A`, with A the mean of |x|. Each x - mean inherits that, and so does the standard deviation s,
-/// relative to it: by `t A / s`, beside the `t` of its own sum. An x-hat is off by the sum of these, `t (A / s + |x-hat|
-/// (1 + A / s))`.
+/// relative to it: by `t A / s`, beside the `t` of its own sum. An x-hat is off by the sum of these,
+/// `t (A / s + |x-hat| (1 + A / s))`.
 pub async fn check(gpus: &[Gpu], n: usize, op: &BatchNorm2d) -> Verdict {
     let mut all = Vec::new();
     for kind in KINDS {

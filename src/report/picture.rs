@@ -63,8 +63,8 @@ struct File<'a> {
     body: &'a str,
 }
 
-/// The PNG file of a drawing and what lies over it, under a heading; `what` says what one sees. `above` are SVG elements
-/// that lie over the pixels.
+/// The PNG file of a drawing and what lies over it, under a heading; `what` says what one sees. `above` are SVG
+/// elements that lie over the pixels.
 pub fn png(
     heading: Heading,
     what: &str,

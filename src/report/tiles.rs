@@ -48,8 +48,8 @@ struct Caption<'a> {
     note: &'a str,
 }
 
-/// The captions, and the tiles to lay over them: all enlarged by the same whole number, in rows of eight, or of six where names are
-/// long.
+/// The captions, and the tiles to lay over them: all enlarged by the same whole number, in rows of eight, or of six
+/// where names are long.
 pub fn sheet(tiles: &[Tile]) -> Result<(Drawing, Vec<Overlay<'_>>), ReportError> {
     let most = |size: fn(&Pixmap) -> u32| tiles.iter().map(|tile| size(&tile.pixels)).max().unwrap_or(1);
     let (widest, highest) = (most(Pixmap::width), most(Pixmap::height));

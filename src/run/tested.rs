@@ -49,7 +49,8 @@ impl Tested {
         Confusion::new(self.classes.len(), self.confusion.concat())
     }
 
-    /// Whether there is a count for each pair of classes, and they are as many as the images, which no data set has 2^31 of.
+    /// Whether there is a count for each pair of classes, and they are as many as the images, which no data set has
+    /// 2^31 of.
     fn is_whole(&self) -> bool {
         let classes = self.classes.len();
         let mut counts = self.confusion.iter().flatten();

@@ -28,8 +28,8 @@ pub fn set_upright([channels, height, width]: [usize; 3], pixels: &mut [u8]) -> 
     [channels, width, height]
 }
 
-/// The names of the classes of the split that `prefix` stands for: from its file `emnist-SPLIT-mapping.txt` in `folder`,
-/// or else as they are known to be.
+/// The names of the classes of the split that `prefix` stands for: from its file `emnist-SPLIT-mapping.txt` in
+/// `folder`, or else as they are known to be.
 pub fn names(folder: &Path, prefix: &str) -> Result<Option<Names>, SourceError> {
     let path = folder.join(format!("{prefix}mapping.txt"));
     if let Some(text) = text(&path)? {

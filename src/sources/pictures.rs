@@ -1,7 +1,7 @@
 //! A folder of pictures, a sub-folder for each class, as a data set.
 //!
 //! ```text
-//! FOLDER/train/CLASS/*.png  FOLDER/test/CLASS/*.png     or     FOLDER/CLASS/*.png, of which some are held out to test with
+//! FOLDER/train/CLASS/*.png  FOLDER/test/CLASS/*.png   or   FOLDER/CLASS/*.png, some of which are held out to test
 //! ```
 
 use super::folder::{CLASSES, class_names, open};

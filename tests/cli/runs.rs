@@ -1,5 +1,5 @@
-//! A run's folder: whatever stops the program, what lies there is a state that the run was in; two processes never share
-//! it; and a run that led nowhere stands in nobody's way.
+//! A run's folder: whatever stops the program, what lies there is a state that the run was in; two processes never
+//! share it; and a run that led nowhere stands in nobody's way.
 
 use crate::harness::*;
 use mnist_wgpu::run::{Run, load_network, save_network};

@@ -3,10 +3,11 @@
     pip install onnx onnxruntime numpy safetensors
     python tests/golden/check_onnx.py model.safetensors MNIST_FOLDER --program target/release/mnist-wgpu
 
-Exports model.safetensors, has onnx's own checker look at what comes out, and runs the test images and noise through onnxruntime.
-Its logits must agree with those of the same layers in float64, computed here with numpy, within 48 roundings of the largest logit
-(tests/golden/net.rs says why 48); its loss and accuracy with those that `eval` prints on each of --device: the loss to 1e-4,
-the accuracy exactly, but for images whose two best logits are closer than rounding. Exit code 1 if they do not.
+Exports model.safetensors, has onnx's own checker look at what comes out, and runs the test images and noise through
+onnxruntime. Its logits must agree with those of the same layers in float64, computed here with numpy, within 48
+roundings of the largest logit (tests/golden/net.rs says why 48); its loss and accuracy with those that `eval` prints on
+each of --device: the loss to 1e-4, the accuracy exactly, but for images whose two best logits are closer than rounding.
+Exit code 1 if they do not.
 """
 
 import argparse

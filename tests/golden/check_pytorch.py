@@ -3,11 +3,11 @@
     pip install torch numpy safetensors
     python tests/golden/check_pytorch.py model.safetensors MNIST_FOLDER --program target/release/mnist-wgpu
 
-Ours to PyTorch: model.safetensors, a network of the classic layers that `train` saved, goes into an nn.Sequential. PyTorch to
-ours: what `safetensors.torch.save_file` makes of another network's state_dict goes to `eval`. Either way PyTorch's loss and
-accuracy on the test images, computed in float64, and those that `eval` prints on each of --device must agree: the loss to
-1e-4 (relative where it is above 1), the accuracy exactly, but for images whose two best logits are closer than rounding.
-Exit code 1 if they do not.
+Ours to PyTorch: model.safetensors, a network of the classic layers that `train` saved, goes into an nn.Sequential.
+PyTorch to ours: what `safetensors.torch.save_file` makes of another network's state_dict goes to `eval`. Either way
+PyTorch's loss and accuracy on the test images, computed in float64, and those that `eval` prints on each of --device
+must agree: the loss to 1e-4 (relative where it is above 1), the accuracy exactly, but for images whose two best logits
+are closer than rounding. Exit code 1 if they do not.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-//! Ops of other nets than the default one, AdamW, label smoothing, the moving average; and ten steps of a net with every
-//! layer.
+//! Ops of other nets than the default one, AdamW, label smoothing, the moving average; and ten steps of a net with
+//! every layer.
 
 use crate::Golden;
 use crate::common::engines::Any;
@@ -172,8 +172,8 @@ fn label_smoothing_meets_pytorch() {
     });
 }
 
-/// Every step moves a parameter by its rate, or less, and rounds a handful of times; the quotient's error is that of the
-/// means, which all gradients so far went into.
+/// Every step moves a parameter by its rate, or less, and rounds a handful of times; the quotient's error is that of
+/// the means, which all gradients so far went into.
 #[test]
 fn ten_steps_of_adamw_meet_pytorch() {
     with_gpus(|gpus| {

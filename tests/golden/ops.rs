@@ -385,8 +385,8 @@ fn sgd_meets_pytorch() {
     });
 }
 
-/// Updates in a row, whose learning rates and settings `hyper` gives: each element is a sum of its start and of the steps,
-/// each of which weighs all gradients so far.
+/// Updates in a row, whose learning rates and settings `hyper` gives: each element is a sum of its start and of the
+/// steps, each of which weighs all gradients so far.
 pub fn sgd_meets(file: &str, count: usize, hyper: impl Fn(&Golden, &str, bool) -> (Vec<f32>, Sgd)) {
     with_gpus(|gpus| {
         cases(file, "sgd", count, |golden, name, sizes| {

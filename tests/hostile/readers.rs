@@ -229,8 +229,8 @@ fn jpeg(bytes: &[u8]) {
 }
 
 fn picture(bytes: &[u8]) {
-    /// Pixels of a picture that is decoded, and of one that is looked for digits in: a file of a few bytes can have half
-    /// a thousand million, and then it takes its time.
+    /// Pixels of a picture that is decoded, and of one that is looked for digits in: a file of a few bytes can have
+    /// half a thousand million, and then it takes its time.
     const DECODED: u64 = 1 << 22;
     const LOOKED_AT: u64 = 1 << 14;
     is_picture(bytes);

@@ -1,5 +1,5 @@
-//! Small valid files of each kind, which spoiled ones are made from. The program makes them itself, but for two pictures
-//! that no encoder at hand makes: a progressive JPEG and one in four inks.
+//! Small valid files of each kind, which spoiled ones are made from. The program makes them itself, but for two
+//! pictures that no encoder at hand makes: a progressive JPEG and one in four inks.
 
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use flate2::{Compression, Crc};
@@ -85,8 +85,8 @@ pub fn gzip() -> Vec<Vec<u8>> {
     vec![deflated(&images, 0), deflated(&images, 1), deflated(&images, 9), deflated(&blank, 9), deflated(&bomb, 9)]
 }
 
-/// A new folder, in memory where the system has a place for it and nothing else is asked for: what the program writes is
-/// synced to the disk.
+/// A new folder, in memory where the system has a place for it and nothing else is asked for: what the program writes
+/// is synced to the disk.
 pub fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let asked = std::env::var_os("TMPDIR").is_some();

@@ -82,7 +82,8 @@ fn conv2d_agrees_with_its_mirror_at_the_networks_sizes() {
     }
 }
 
-/// Winograd's algorithm sums the same terms, and a few more that cancel: in f64 hardly anything is left between the two.
+/// Winograd's algorithm sums the same terms, and a few more that cancel: in f64 hardly anything is left between the
+/// two.
 #[test]
 fn the_minimal_convolution_is_the_plain_one_at_odd_sizes_and_paddings() {
     let cases = [

@@ -1,5 +1,5 @@
-// Measures how long a training step takes in a browser, with this program and with the libraries that one would use there.
-// The net is the classic one for MNIST:
+// Measures how long a training step takes in a browser, with this program and with the libraries that one would use
+// there. The net is the classic one for MNIST:
 //
 //     Conv2d(1, 32, 3) ReLU MaxPool(2) Conv2d(32, 64, 3) ReLU MaxPool(2) Flatten
 //     Linear(1600, 128) Dropout(0.5) Linear(128, 10)

@@ -1,5 +1,5 @@
-// The drawing pad: strokes by mouse, pen or finger, which can be undone; or a picture in their place. It says "change" whenever
-// what it shows has changed.
+// The drawing pad: strokes by mouse, pen or finger, which can be undone; or a picture in their place. It says "change"
+// whenever what it shows has changed.
 
 // What is drawn is read from a picture of SIDE x SIDE pixels, however large the pad is on the screen.
 const SIDE = 140;

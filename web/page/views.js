@@ -41,7 +41,8 @@ export function showSample(canvas, sample, [channels, height, width]) {
     context.putImageData(image, 0, 0);
 }
 
-// Planes side by side, each as dark as its largest number is strong: 0 is grey where there are negative ones, else black.
+// Planes side by side, each as dark as its largest number is strong: 0 is grey where there are negative ones, else
+// black.
 export function showPlanes(canvas, { values, count, height, width }, columns, gap = 1) {
     const rows = Math.ceil(count / columns);
     Object.assign(canvas, { width: columns * (width + gap) - gap, height: rows * (height + gap) - gap });

@@ -1,5 +1,5 @@
-// What takes long, in a thread of its own: reading, training, and the checks of the device. A message names a function of `calls`;
-// the answer has its number. Events have none.
+// What takes long, in a thread of its own: reading, training, and the checks of the device. A message names a function
+// of `calls`; the answer has its number. Events have none.
 
 import init, { Dataset, Device, Network, Trainer } from "./mnist_wgpu_web.js";
 

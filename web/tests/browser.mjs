@@ -1,4 +1,5 @@
-// A browser for the tests: Debian's Chromium with WebGPU on SwiftShader, its software device, and what people do on the page.
+// A browser for the tests: Debian's Chromium with WebGPU on SwiftShader, its software device, and what people do on the
+// page.
 
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

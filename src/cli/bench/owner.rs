@@ -1,5 +1,5 @@
-//! `--report`: a page in Markdown that says of a machine's GPUs whether they compute rightly and how fast they train, to
-//! be pasted where people who have other GPUs can read it.
+//! `--report`: a page in Markdown that says of a machine's GPUs whether they compute rightly and how fast they train,
+//! to be pasted where people who have other GPUs can read it.
 
 use super::kernels;
 use super::report::{Host, Measured};

@@ -64,8 +64,8 @@ pub fn is_pipe(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// The pictures that `path` names, one or a folder's, in the order of their names, for samples of shape `shape` that are
-/// digits or `whole` pictures. One that is no folder's is kept on demand.
+/// The pictures that `path` names, one or a folder's, in the order of their names, for samples of shape `shape` that
+/// are digits or `whole` pictures. One that is no folder's is kept on demand.
 pub fn see(path: &Path, shape: [usize; 3], whole: bool, keep: bool) -> Vec<Seen> {
     let content = |picture: &Picture| Ok(Content::of(picture, shape, whole)?);
     if !path.is_dir() {
@@ -104,7 +104,8 @@ fn has_extension(path: &Path, known: &[&str]) -> bool {
     known.iter().any(|known| extension == *known)
 }
 
-/// Adds the pictures in a folder and in those in it. Hidden ones are left out: macOS keeps notes on `7.png` in `._7.png`.
+/// Adds the pictures in a folder and in those in it. Hidden ones are left out: macOS keeps notes on `7.png` in
+/// `._7.png`.
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let (entry, hidden) = entry.map(|entry| (entry.path(), is_hidden(&entry.file_name())))?;

@@ -10,8 +10,8 @@ pub struct TrainingData {
     #[command(flatten)]
     pub set: DataArguments,
 
-    /// Make the pictures of a folder N x N pixels, or ROWSxCOLUMNS, from 10 to 256 each [default: what most of them have, at
-    /// most 64]
+    /// Make the pictures of a folder N x N pixels, or ROWSxCOLUMNS, from 10 to 256 each [default: what most of them
+    /// have, at most 64]
     #[arg(long, value_name = "N|HxW", value_parser = values::size, conflicts_with = "dataset")]
     size: Option<[usize; 2]>,
 }

@@ -48,15 +48,16 @@ pub struct Arguments {
     #[command(flatten)]
     data: TrainingData,
 
-    /// Passes over the training images [default: the preset's, 10 of notebook; with --resume those that the run was to have]
+    /// Passes over the training images [default: the preset's, 10 of notebook; with --resume those that the run was to
+    /// have]
     #[arg(long, value_parser = values::epochs, allow_negative_numbers = true)]
     epochs: Option<u32>,
 
     #[command(flatten)]
     recipe: Recipe,
 
-    /// Make N runs, with the seeds from --seed on, in folders seed-0, seed-1 and so on of --out, and compare them. The same
-    /// command again goes on where it was stopped
+    /// Make N runs, with the seeds from --seed on, in folders seed-0, seed-1 and so on of --out, and compare them. The
+    /// same command again goes on where it was stopped
     #[arg(
         long, value_name = "N", conflicts_with_all = ["tui", "resume"], value_parser = values::seeds,
         allow_negative_numbers = true

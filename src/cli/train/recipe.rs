@@ -42,8 +42,8 @@ pub struct Recipe {
 #[derive(clap::Args)]
 pub struct Step {
     /// A set of settings, --epochs among them; those given beside it replace its own. notebook: the classic run, each
-    /// setting's default. fast: 99% of MNIST in seconds. accurate: 99.6% of MNIST in minutes. What they stand for is in the
-    /// run's config.toml
+    /// setting's default. fast: 99% of MNIST in seconds. accurate: 99.6% of MNIST in minutes. What they stand for is in
+    /// the run's config.toml
     #[arg(long, value_enum, default_value = "notebook", hide_possible_values = true)]
     preset: Preset,
 
@@ -73,8 +73,8 @@ pub struct Step {
     #[arg(long, value_name = "LAYERS", value_parser = layers::text, conflicts_with = "dropout")]
     model: Option<String>,
 
-    /// Begin with the network of another run, or of a file: its layers and its weights. Where the classes are others the
-    /// last layer begins anew
+    /// Begin with the network of another run, or of a file: its layers and its weights. Where the classes are others
+    /// the last layer begins anew
     #[arg(long, value_name = "RUN", value_parser = values::path(), conflicts_with_all = ["model", "dropout"])]
     pub from: Option<PathBuf>,
 
@@ -82,8 +82,9 @@ pub struct Step {
     #[arg(long, value_name = "N", requires = "from", value_parser = values::layers, allow_negative_numbers = true)]
     freeze: Option<u32>,
 
-    /// Move images a little in training, each time otherwise. AMOUNTS are the most in either direction, such as "rotation
-    /// 12, scale 0.1, shear 0.15, shift 0.1" (degrees, then shares), which is meant if there are none; or "none"
+    /// Move images a little in training, each time otherwise. AMOUNTS are the most in either direction, such as
+    /// "rotation 12, scale 0.1, shear 0.15, shift 0.1" (degrees, then shares), which is meant if there are none; or
+    /// "none"
     #[arg(long, value_name = "AMOUNTS", num_args = 0..=1, default_missing_value = "", value_parser = augment)]
     augment: Option<Amounts>,
 

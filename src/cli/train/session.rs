@@ -284,8 +284,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Saves a complete epoch. The last checkpoint says which epoch the run is in. What follows from it is written after
-    /// it: a resumed run makes it again from the checkpoint if that was not to be.
+    /// Saves a complete epoch. The last checkpoint says which epoch the run is in. What follows from it is written
+    /// after it: a resumed run makes it again from the checkpoint if that was not to be.
     fn keep_epoch(&mut self, row: Row, state: &State) -> Outcome {
         let best = history::best(&self.rows).is_none_or(|best| history::better(&row, best));
         self.rows.push(row);

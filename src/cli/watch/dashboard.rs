@@ -2,8 +2,8 @@
 //! draws.
 //!
 //! The training loop tells its progress about ten times a second, and the dashboard draws then. Keys have a thread of
-//! their own: a device that hangs must not keep anybody from leaving. What is printed meanwhile is kept, and appears when
-//! the terminal is given back.
+//! their own: a device that hangs must not keep anybody from leaving. What is printed meanwhile is kept, and appears
+//! when the terminal is given back.
 
 use super::screen::{Run, Screen};
 use crate::cli::clock::clock;

@@ -1,5 +1,5 @@
-//! 3x3 convolution of stride 1 by [`winograd`]'s algorithm, each pass in sixteen matrix products. It rounds otherwise than
-//! [`super::cpu`], which is the mirror proper.
+//! 3x3 convolution of stride 1 by [`winograd`]'s algorithm, each pass in sixteen matrix products. It rounds otherwise
+//! than [`super::cpu`], which is the mirror proper.
 
 use super::Conv2d;
 use super::cpu::sum_parts;
