@@ -105,6 +105,9 @@ fn gzip(bytes: &[u8]) {
 fn data_set(bytes: &[u8]) {
     thread_local! { static FOLDERS: [TempDir; 3] = seeds::data_sets(); }
     let Some((&which, bytes)) = bytes.split_first() else { return };
+    if Picture::size_of(bytes).is_ok_and(is_large) {
+        return;
+    }
     let (folder, file) = seeds::FILES[usize::from(which) % seeds::FILES.len()];
     let folder = FOLDERS.with(|folders| folders[folder].path().to_path_buf());
     let whole = fs::read(folder.join(file)).ok();
@@ -229,14 +232,11 @@ fn jpeg(bytes: &[u8]) {
 }
 
 fn picture(bytes: &[u8]) {
-    /// Pixels of a picture that is decoded, and of one that is looked for digits in: a file of a few bytes can have
-    /// half a thousand million, and then it takes its time.
-    const DECODED: u64 = 1 << 22;
+    /// Pixels of a picture that is looked for digits in.
     const LOOKED_AT: u64 = 1 << 14;
     is_picture(bytes);
     let said = Picture::size_of(bytes).map_err(told);
-    let pixels = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
-    if said.as_ref().is_ok_and(|&size| pixels(size) > DECODED) {
+    if said.as_ref().is_ok_and(|&size| is_large(size)) {
         return;
     }
     let Ok(picture) = Picture::decode(bytes).map_err(told) else { return };
@@ -257,6 +257,17 @@ fn picture(bytes: &[u8]) {
             assert!(digits.iter().all(|digit| within(digit.place)), "{:?}", picture.size);
         }
     }
+}
+
+/// Whether decoding a picture of these columns and rows takes its time, and its memory: a file of a few bytes can have
+/// half a thousand million pixels.
+fn is_large(size: [u32; 2]) -> bool {
+    const DECODED: u64 = 1 << 22;
+    pixels(size) > DECODED
+}
+
+fn pixels([width, height]: [u32; 2]) -> u64 {
+    u64::from(width) * u64::from(height)
 }
 
 /// The text of a network.
