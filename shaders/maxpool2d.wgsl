@@ -20,7 +20,7 @@ override SIZE: u32 = 2u;
 fn is_nan(value: f32) -> bool { return (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u; }
 
 // y = max over the window; winner is where in the plane it was. `>` keeps the first of equal values, and a NaN wins, as
-// in PyTorch.
+// in PyTorch, the last of several.
 @compute @workgroup_size(64)
 fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let pooled_w = WIDTH / SIZE;
@@ -36,7 +36,7 @@ fn forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
             for (var column = 0u; column < SIZE; column++) {
                 let at = corner + row * WIDTH + column;
                 let value = x[plane * HEIGHT * WIDTH + at];
-                if (value > most || is_nan(value)) {
+                if (is_nan(value) || (value > most && !is_nan(most))) {
                     most = value;
                     best = at;
                 }
