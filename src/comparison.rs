@@ -10,6 +10,7 @@ use crate::history::{Row, best, since_best};
 use crate::run::{CONFIG, Config, METRICS, Run, RunError, TEST, Tested, resolve};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -123,7 +124,8 @@ impl Member {
         let tested = run.tested().map_err(|error| error.to_string())?;
         let tested = tested.filter(|tested| complete && tested.epochs as usize == rows.len());
         let (seed, epochs) = (training.seed, training.epochs);
-        Ok(Self { folder: run.folder.clone(), seed, epochs, settings: settings(run, &config), rows, complete, tested })
+        let settings = settings(run, &config)?;
+        Ok(Self { folder: run.folder.clone(), seed, epochs, settings, rows, complete, tested })
     }
 
     /// The best epoch by validation.
@@ -137,7 +139,7 @@ impl Member {
 
     /// What is missing of it, if anything.
     fn remark(&self) -> Option<Remark> {
-        let (folder, done) = (self.folder.display(), self.rows.len());
+        let (folder, done) = (files::quoted(&self.folder), self.rows.len());
         let what = match (self.complete, &self.tested) {
             (true, Some(_)) => return None,
             (true, None) => format!("without {TEST}, the test's result; `mnist-wgpu train --resume {folder}` makes it"),
@@ -165,10 +167,15 @@ const COMPARED: [(&str, &[&str]); 3] = [
 
 /// As the file has them, and what it leaves out as it is understood. The training's have plain names, others their
 /// section's before them.
-fn settings(run: &Run, config: &Config) -> Settings {
-    let file = files::read_text(&run.path(CONFIG)).ok().and_then(|text| text.parse().ok());
+fn settings(run: &Run, config: &Config) -> Result<Settings, String> {
+    let told = |error: &dyn Display| format!("{CONFIG}: {error}");
+    let file = files::read_text(&run.path(CONFIG)).map_err(|error| told(&error))?;
+    let tables = [
+        toml::Table::try_from(config).map_err(|error| told(&error))?,
+        file.parse().map_err(|error: toml::de::Error| told(&error.message()))?,
+    ];
     let mut settings = Settings::new();
-    for table in [toml::Table::try_from(config).ok(), file].into_iter().flatten() {
+    for table in tables {
         for (section, value) in table {
             let compared = COMPARED.iter().find(|(name, _)| *name == section);
             match (compared, value) {
@@ -182,7 +189,7 @@ fn settings(run: &Run, config: &Config) -> Settings {
         }
     }
     settings.remove("seed");
-    settings
+    Ok(settings)
 }
 
 fn flatten(name: String, value: toml::Value, into: &mut Settings) {

@@ -9,8 +9,13 @@ use std::path::Path;
 /// More than any text has that the program reads.
 pub const LARGEST_TEXT: u64 = 256 << 20;
 
-/// What `path` holds. A file of more than `most` bytes is an error, before it fills the memory.
+/// What `path` holds. A file of more than `most` bytes is an error, before it fills the memory; so is a pipe, which
+/// nobody may write to.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&path.metadata()?.file_type()) {
+        return Err(Error::new(ErrorKind::InvalidInput, "expected a file, found a pipe"));
+    }
     read_known(path, most, |_| true)
 }
 
@@ -35,6 +40,17 @@ pub fn read_known(path: &Path, most: u64, known: impl FnOnce(&[u8]) -> bool) -> 
 /// The text in `path`, of at most [`LARGEST_TEXT`] bytes.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path, LARGEST_TEXT)?).map_err(|error| Error::new(ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// `path` as a shell takes it for an argument: in quotes where it must be.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if cfg!(windows) {
+        return if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text };
+    }
+    // What begins with a dash would be taken for an option.
+    let text = if text.starts_with('-') { format!("./{text}") } else { text };
+    shlex::try_quote(&text).map(Into::into).unwrap_or(text)
 }
 
 /// Begins the name of a file that is being written.

@@ -32,7 +32,24 @@ pub const LAST: &str = "last.safetensors";
 /// A run that no other process can take.
 #[derive(Debug)]
 pub struct Lock {
-    _file: std::fs::File,
+    /// The folder itself; on Windows a file in it.
+    #[cfg_attr(windows, expect(dead_code, reason = "it is held, not read"))]
+    file: std::fs::File,
+}
+
+impl Lock {
+    /// Whether `folder` is the one that this was taken of.
+    fn is_of(&self, folder: &Path) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let identity = |found: std::io::Result<std::fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+            identity(self.file.metadata()) == identity(folder.metadata())
+        }
+        // Windows neither moves nor removes a folder in which a file is open.
+        #[cfg(not(unix))]
+        folder.is_dir()
+    }
 }
 
 /// A run's folder.
@@ -126,6 +143,11 @@ pub struct Program {
     pub started: String,
 }
 
+/// Whether `folder` is a run's.
+pub fn is_run(folder: &Path) -> bool {
+    [MODEL, CONFIG, LAST].iter().any(|name| folder.join(name).is_file())
+}
+
 /// The file that holds a run on Windows, as long as somebody does.
 const WINDOWS_LOCK: &str = ".lock";
 
@@ -137,6 +159,9 @@ pub enum RunError {
 
     #[error("{folder} is in use by another process that trains in it")]
     InUse { folder: PathBuf },
+
+    #[error("{folder} is not the folder any more that the run was begun in: it was moved, removed or replaced")]
+    Gone { folder: PathBuf },
 
     #[error("{folder} exists and is not empty")]
     NotEmpty { folder: PathBuf },
@@ -182,7 +207,9 @@ impl Run {
             (_, true) if foreign && force => return Err(RunError::Foreign { folder: folder.into() }),
             (true, _) => {}
             (false, true) if kept && !foreign => return Err(RunError::Exists { folder: folder.into() }),
-            (false, _) if foreign || kept || run.has_others() => return Err(RunError::NotEmpty { folder: folder.into() }),
+            (false, there) if foreign || kept || run.has_others(there) => {
+                return Err(RunError::NotEmpty { folder: folder.into() });
+            }
             (false, _) => {}
         }
         let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
@@ -221,9 +248,9 @@ impl Run {
             let file = std::fs::File::open(&self.folder).map_err(failed)?;
             match file.try_lock() {
                 Err(std::fs::TryLockError::WouldBlock) => Err(in_use()),
-                Ok(()) => Ok(self.tidied(Lock { _file: file })),
+                Ok(()) => Ok(self.tidied(Lock { file })),
                 // A file system without locks is no reason not to train.
-                Err(std::fs::TryLockError::Error(_)) => Ok(Lock { _file: file }),
+                Err(std::fs::TryLockError::Error(_)) => Ok(Lock { file }),
             }
         }
         // Windows locks no folders: a file that nobody else can open, and that goes with its holder.
@@ -236,8 +263,17 @@ impl Run {
             options.create(true).write(true).share_mode(0).custom_flags(DELETE_ON_CLOSE);
             match options.open(self.path(WINDOWS_LOCK)) {
                 Err(error) if error.raw_os_error() == Some(SHARING_VIOLATION) => Err(in_use()),
-                file => file.map(|file| self.tidied(Lock { _file: file })).map_err(failed),
+                file => file.map(|file| self.tidied(Lock { file })).map_err(failed),
             }
+        }
+    }
+
+    /// Checks, before something is written, that the folder is still the one that `lock` was taken of: another process
+    /// may have a run in what is there now.
+    pub fn check_held(&self, lock: &Lock) -> Result<(), RunError> {
+        match lock.is_of(&self.folder) {
+            true => Ok(()),
+            false => Err(RunError::Gone { folder: self.folder.clone() }),
         }
     }
 
@@ -252,18 +288,21 @@ impl Run {
         std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path())
     }
 
-    /// Whether there is anything in the folder that a run does not leave there.
-    fn has_others(&self) -> bool {
-        let ours = self.leftovers();
+    /// Whether there is anything in the folder that a run does not leave there. Beside no run's configuration, others'
+    /// files may be called as a run's are.
+    fn has_others(&self, is_run: bool) -> bool {
+        let ours = if is_run { self.leftovers() } else { Vec::new() };
         // A lock is no leftover: it is this process's own, or its holder will be named.
-        self.entries().any(|path| !ours.contains(&path) && !path.ends_with(WINDOWS_LOCK))
+        let is_ours = |path: &PathBuf| files::is_unfinished(path) || path.ends_with(WINDOWS_LOCK) || ours.contains(path);
+        self.entries().any(|path| !is_ours(&path))
     }
 
-    /// What a run may have left in the folder.
+    /// What a run may have left in the folder. Last comes what tells that it was a run.
     fn leftovers(&self) -> Vec<PathBuf> {
         let mut paths: Vec<_> =
-            [LAST, MODEL, METRICS, CONFIG, TEST].iter().chain(&report::FILES).map(|name| self.path(name)).collect();
+            [LAST, MODEL, METRICS, TEST].iter().chain(&report::FILES).map(|name| self.path(name)).collect();
         paths.extend(self.entries().filter(|path| tensorboard::is_event_file(path) || files::is_unfinished(path)));
+        paths.push(self.path(CONFIG));
         paths
     }
 
@@ -368,6 +407,7 @@ impl Run {
         {
             // Made beside it and renamed, so that at any time there is one.
             let beside = parent.join(format!(".{LATEST}-{}", std::process::id()));
+            _ = std::fs::remove_file(&beside); // of a process that was killed
             std::os::unix::fs::symlink(name, &beside).map_err(write)?;
             std::fs::rename(&beside, &latest).map_err(write)
         }

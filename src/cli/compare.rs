@@ -2,9 +2,8 @@
 
 use super::dataset::NOT_MNIST;
 use super::output::{inert, note};
-use super::{Failure, print, tell, values};
+use super::{Failure, print, target, tell, values};
 use mnist_wgpu::comparison::{Comparison, Figure, Group, Remark, Settings};
-use mnist_wgpu::files;
 use mnist_wgpu::report::comparison;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,9 @@ Examples:
 
 A run is read from its folder alone, wherever that was made. What is no run, or has no complete epoch, is told on stderr \
 and passed over.";
+
+/// What is written.
+const PAGE: &str = "the page";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -84,7 +86,7 @@ struct OfRun<'a> {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.out {
-        check_target(path, arguments.force)?;
+        target::check(PAGE, path, arguments.force, &[])?;
     }
     let comparison = Comparison::read(&arguments.runs)?;
     tell_of(&comparison);
@@ -92,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let title = title(&arguments.runs, &comparison);
         let warning = comparison.has_synthetic().then(synthetic);
         let page = comparison::html(&title, warning.as_deref(), &comparison)?;
-        files::replace(path, page.as_bytes()).map_err(|error| cannot_write(path, error))?;
+        target::write(PAGE, path, page.as_bytes())?;
     }
     match arguments.json {
         true => print(&(serde_json::to_string_pretty(&report(&comparison))? + "\n"))?,
@@ -190,17 +192,4 @@ pub fn text(comparison: &Comparison) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Checks that `path` can be written and that nobody would miss what is there.
-fn check_target(path: &Path, force: bool) -> Result<(), Failure> {
-    files::check_writable(path).map_err(|error| cannot_write(path, error))?;
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(Failure::saying(format!("{} exists; --force overwrites it", path.display())));
-    }
-    Ok(())
-}
-
-fn cannot_write(path: &Path, error: std::io::Error) -> Failure {
-    Failure::saying(format!("cannot write the page {}: {error}", path.display()))
 }

@@ -65,26 +65,43 @@ impl DataArguments {
         fetch(&Sources { pictures, ..sources })
     }
 
-    /// Loads what to judge a network with that was loaded from `path`: what the arguments say, or else, where it was
-    /// trained on another data set than MNIST, that one. Where classes have names that the network knows, its numbers
-    /// are theirs.
+    /// Loads what to judge a network with that was loaded from `path`: what the arguments say, or else what it was
+    /// trained on, from where its run had it. MNIST and digits drawn by the program take
+    /// each other's place. Where classes have names that the
+    /// network knows, its numbers are theirs.
+    ///
+    /// # Errors
+    ///
+    /// Images that nobody else has, and that are not where they were.
     pub fn load_for(&self, network: &Checkpoint, path: &Path) -> Result<Found, Failure> {
         let [channels, height, width] = network.model.shapes()[0].image().unwrap_or_default();
         let info = network.info.as_ref();
         let seed = info.map_or(0, |info| info.seed);
         let strokes = network.takes_strokes();
         let pictures = Settings { seed, size: Some([height, width]), channels: Some(channels), strokes };
-        let own = info.filter(|_| self.data_dir.is_none() && self.dataset.is_none());
-        let own = own.filter(|info| info.dataset != MNIST.name && info.dataset != "synthetic");
-        let run = run::resolve(path);
-        let run = if run.is_file() { run.parent().unwrap_or(Path::new("")).into() } else { run };
-        let folder = own.and_then(|_| Run { folder: run }.config().ok()?.data.folder);
-        let mut found =
-            match (folder.filter(|folder| sources::is_there(folder)), own.and_then(|info| by_name(&info.dataset))) {
-                (Some(folder), _) => self.of_folder(Some(folder)).load(pictures),
-                (None, Some(wanted)) => self.load_wanted(wanted, pictures),
-                (None, None) => self.load(pictures),
-            }?;
+        let mut found = match info.filter(|_| self.data_dir.is_none() && self.dataset.is_none()) {
+            None => self.load(pictures)?,
+            Some(info) => {
+                let folder = folder_of_run(path)?;
+                let wanted = match info.dataset.as_str() {
+                    name if name == MNIST.name || name == "synthetic" => Some(Wanted::Any),
+                    name => by_name(name),
+                };
+                match (folder.as_ref().filter(|folder| sources::is_there(folder)), wanted) {
+                    (Some(folder), _) => self.of_folder(Some(folder.clone())).load(pictures)?,
+                    (None, Some(wanted)) => self.load_wanted(wanted, pictures)?,
+                    (None, None) => {
+                        let was = folder.map(|folder| format!(" in {}, which is not there", folder.display()));
+                        return Err(Failure::saying(format!(
+                            "{} was trained on a data set of its own, `{}`{}; name its folder, or another, by `--data-dir`",
+                            path.display(),
+                            info.dataset,
+                            was.unwrap_or_default()
+                        )));
+                    }
+                }
+            }
+        };
         number_as(&network.classes(), &mut found)?;
         Ok(found)
     }
@@ -118,6 +135,22 @@ impl DataArguments {
         data.classes = classes.to_vec(); // whatever the folder calls them now
         Ok(found)
     }
+}
+
+/// Where the run had its data set whose folder is `path`, or whose network.
+fn folder_of_run(path: &Path) -> Result<Option<PathBuf>, Failure> {
+    let path = run::resolve(path);
+    let folder = match path.file_name() {
+        _ if path.is_dir() => path,
+        Some(name) if name == run::MODEL || name == run::LAST => path.parent().unwrap_or(Path::new("")).into(),
+        _ => return Ok(None),
+    };
+    let run = Run { folder };
+    // A network's file may have been copied without the rest.
+    if !run.path(run::CONFIG).exists() {
+        return Ok(None);
+    }
+    Ok(run.config()?.data.folder)
 }
 
 /// A data set that is published under this name, but for MNIST, in whose place others may come.

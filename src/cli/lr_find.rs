@@ -6,10 +6,9 @@ use super::fastest::Job;
 use super::output::note;
 use super::train::{self, Step, TrainingData};
 use super::watch::Bar;
-use super::{Failure, interrupt, print, values};
+use super::{Failure, interrupt, print, target, values};
 use mnist_wgpu::data::split;
 use mnist_wgpu::engine::{CpuEngine, Engine, GpuEngine};
-use mnist_wgpu::files;
 use mnist_wgpu::gpu::drive;
 use mnist_wgpu::lr_find::{Search, Suggestion, Sweep, search};
 use mnist_wgpu::report::{self, Heading, lr_find::rounded};
@@ -27,6 +26,9 @@ Examples:
 
 The learning rate rises from step to step, from --lowest to --highest, until the loss exceeds four times its least. \
 Where the loss falls fastest is a good highest rate for a one-cycle schedule.";
+
+/// What is written.
+const PICTURE: &str = "the picture";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -65,6 +67,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.png", value_parser = values::path())]
     out: Option<PathBuf>,
 
+    /// Overwrite a file that exists
+    #[arg(long, requires = "out")]
+    force: bool,
+
     /// Print JSON for programs instead of the suggestion
     #[arg(long)]
     json: bool,
@@ -92,12 +98,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if from >= to {
         return Err(Failure::Usage(format!("`--lowest {from} --highest {to}`: expected the first rate below the last")));
     }
-    let cannot_write = |error: std::io::Error| {
-        let path = arguments.out.as_deref().unwrap_or_else(|| "".as_ref()).display();
-        Failure::saying(format!("--out: cannot write the picture {path}: {error}"))
-    };
     if let Some(path) = &arguments.out {
-        files::check_writable(path).map_err(cannot_write)?;
+        target::check(PICTURE, path, arguments.force, &[])?;
     }
     let predecessor = arguments.step.predecessor()?;
     let training = arguments.step.training(predecessor.as_ref())?;
@@ -129,9 +131,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.out {
         let heading = Heading { title: "Learning rates", warning: is_synthetic(&found).then_some(NOT_MNIST) };
         let picture = report::lr_find::png(heading, &searched, suggestion)?;
-        files::replace(path, &picture).map_err(cannot_write)?;
+        target::write(PICTURE, path, &picture)?;
         note(format_args!("Wrote {}.", path.display()));
     }
+    let told = line(suggestion, &searched, arguments);
     if arguments.json {
         let (rates, losses) = searched.points().unzip();
         let report = Report {
@@ -143,8 +146,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             smoothed: searched.smoothed(),
         };
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        told?;
     } else {
-        print(&line(suggestion, &searched, arguments)?)?;
+        print(&told?)?;
     }
     warn_if_synthetic(&found);
     Ok(())

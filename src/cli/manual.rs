@@ -1,6 +1,6 @@
 //! `completions` and `man`: what shells and `man` know of this program, made from the arguments themselves.
 
-use super::{Arguments, Failure, print, tell};
+use super::{Arguments, Failure, print, tell, values};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use mnist_wgpu::files;
@@ -30,6 +30,7 @@ Examples:
 #[command(after_help = MAN_EXAMPLES)]
 pub struct ManArguments {
     /// Folder for the pages, one of the program and one of each subcommand [default: the program's, on stdout]
+    #[arg(value_parser = values::path())]
     folder: Option<PathBuf>,
 }
 

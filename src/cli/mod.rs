@@ -21,6 +21,7 @@ mod picture;
 mod predict;
 mod selftest;
 mod stopwatch;
+mod target;
 mod train;
 mod values;
 mod version;

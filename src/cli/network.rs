@@ -144,7 +144,8 @@ pub fn load(argument: Option<&Path>, pixels: &PixelArguments) -> Result<Network,
             (run::load_normalised(&file, normalisation).map_err(advise)?, file.display().to_string())
         }
     };
-    checkpoint.check_finite().map_err(|error| Failure::saying(format!("{name}: {error}")))?;
+    let by = if pixels.mean.is_empty() { "" } else { ", with this --mean and --std" };
+    checkpoint.check_finite().map_err(|error| Failure::saying(format!("{name}{by}: {error}")))?;
     Ok(Network { checkpoint, name })
 }
 

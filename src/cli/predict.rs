@@ -9,7 +9,7 @@ use super::fastest::Job;
 use super::network::{self, Network, PixelArguments};
 use super::output::inert;
 use super::picture::Palette;
-use super::{Failure, print, tell, values};
+use super::{Failure, print, target, tell, values};
 use mnist_wgpu::data::{Dataset, Images};
 use mnist_wgpu::doubt::{doubts, own_doubts};
 use mnist_wgpu::engine::{Set, Settings};
@@ -54,6 +54,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.png", value_parser = values::path())]
     show: Option<PathBuf>,
 
+    /// Overwrite a file that exists
+    #[arg(long, requires = "show")]
+    force: bool,
+
     #[command(flatten)]
     pixels: PixelArguments,
 
@@ -90,6 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.show.is_some() && (paths.len() > 1 || paths[0].is_dir()) {
         return Err(Failure::Usage("--show shows one picture; expected one, found several".into()));
+    }
+    if let Some(path) = &arguments.show {
+        target::check(show::PICTURE, path, arguments.force, &[&paths[0]])?;
     }
     let note =
         if model.is_none() { " (a run's folder or a .safetensors file before the pictures names another)" } else { "" };

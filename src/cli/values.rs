@@ -23,7 +23,7 @@ pub fn batch_size(text: &str) -> Result<u32, String> {
 }
 
 pub fn seed(text: &str) -> Result<u64, String> {
-    whole(text, 0..=u64::MAX)
+    whole(text, 0..=Training::LARGEST_SEED)
 }
 
 pub fn layers(text: &str) -> Result<u32, String> {

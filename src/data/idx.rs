@@ -11,6 +11,9 @@ use std::io::{self, BufReader, Read};
 /// of it.
 pub const MOST_BYTES: u64 = 1 << 31;
 
+/// How far a pixel may be outside of its bounds, as a share.
+const ROUNDED: f64 = 1e-3;
+
 /// What is wrong with a file: what was expected and what was found. The texts do not say which file it was.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the texts say it
@@ -159,7 +162,7 @@ impl Array {
 
     /// The file as images of bytes, and the shape (C, H, W) of one. Its sizes are N x H x W, N x H x W x C or
     /// N x C x H x W with one or three channels, or N x H*W where that is a square. Its numbers are from 0 to 255, or
-    /// floats that are all from 0 to 1 and stand for 0 to 255.
+    /// floats that are all from 0 to 1, but for rounding, and stand for 0 to 255.
     ///
     /// # Errors
     ///
@@ -167,9 +170,13 @@ impl Array {
     pub fn into_images(mut self) -> Result<([usize; 3], Vec<u8>), Fault> {
         if self.code != 0x08 {
             let floats = matches!(self.code, 0x0d | 0x0e);
-            let scale = if floats && self.numbers().all(|number| number <= 1.0) { 255.0 } else { 1.0 };
+            let largest = self.numbers().fold(0.0, f64::max);
+            // Interpolation leaves them a hair outside. All above 1, and far below 255, would be black.
+            let scale = if floats && largest <= 1.0 + ROUNDED { 255.0 } else { 1.0 };
+            let black = floats && scale == 1.0 && largest < 2.0;
             let pixel = |(index, found): (usize, f64)| match scale * found {
-                pixel if (0.0..=255.0).contains(&pixel) => Ok(pixel.round() as u8),
+                _ if black && found > 1.0 => Err(Fault::Pixel { index, found }),
+                pixel if (-ROUNDED..=255.0 * (1.0 + ROUNDED)).contains(&pixel) => Ok(pixel.round() as u8),
                 _ => Err(Fault::Pixel { index, found }),
             };
             self.data = self.numbers().enumerate().map(pixel).collect::<Result<_, _>>()?;

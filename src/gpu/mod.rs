@@ -48,7 +48,7 @@ pub enum GpuError {
     TooManyWorkgroups { op: &'static str, entry: String, axis: char, found: u32, limit: u32 },
 
     #[error(
-        "{what} needs {needed} bytes in one buffer, but \"{device}\" binds at most {limit}; use a smaller batch or data set"
+        "{what} needs {needed} bytes in one buffer, but \"{device}\" binds at most {limit}; use a smaller batch, data set or network"
     )]
     BufferTooLarge { what: String, needed: u64, device: String, limit: u64 },
 

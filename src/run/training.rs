@@ -165,6 +165,8 @@ impl Training {
         Schedule { kind: self.schedule, rate: self.learning_rate, epochs: self.epochs, warmup: self.warmup }
     }
 
+    /// TOML's whole numbers have a sign.
+    pub const LARGEST_SEED: u64 = i64::MAX as u64;
     pub const MOST_EPOCHS: u32 = 100_000;
     pub const LARGEST_BATCH: u32 = 4096;
 

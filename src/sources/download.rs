@@ -65,7 +65,7 @@ pub fn fill(
         .into();
     let mut found = [const { (PathBuf::new(), None) }; 4];
     for ((kind, sum), found) in KINDS.iter().zip(published.sums).zip(&mut found) {
-        if let Some((path, array)) = cached(kind, sum, cache, on_event) {
+        if let Some((path, array)) = cached(kind, sum, cache, !mirrors.is_empty(), on_event) {
             *found = (path, Some(array));
             continue;
         }
@@ -98,8 +98,8 @@ pub fn fill(
     Ok(Files { folder: cache.into(), prefix: String::new(), files: found, published: Some(published) })
 }
 
-/// A file from the cache. Says so if there is one that cannot be used.
-fn cached(kind: &Kind, sum: Sum, cache: &Path, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
+/// A file from the cache. Says so if there is one that cannot be used, and that it is downloaded `again`.
+fn cached(kind: &Kind, sum: Sum, cache: &Path, again: bool, on_event: &mut dyn FnMut(Event)) -> Option<(PathBuf, Array)> {
     let mut faults = Vec::new();
     for path in kind.candidates(cache, "") {
         let read = read(&path, kind.len).map_err(|error| error.to_string());
@@ -108,8 +108,9 @@ fn cached(kind: &Kind, sum: Sum, cache: &Path, on_event: &mut dyn FnMut(Event)) 
             Err(fault) => faults.push(fault),
         }
     }
+    let what = if again { "Not usable, downloading it again" } else { "Not usable" };
     for fault in faults {
-        on_event(Event::Message(&format!("Not usable, downloading it again: {fault}")));
+        on_event(Event::Message(&format!("{what}: {fault}")));
     }
     None
 }

@@ -9,12 +9,14 @@ use super::{Event, Found, Origin, SourceError};
 use crate::data::idx::MOST_BYTES;
 use crate::data::{Dataset, Images, hold_out};
 use crate::image::{self, Digit, EXTENSIONS, Fault, OTHER_EXTENSIONS, Picture};
+use crate::run::is_run;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use walkdir::{DirEntry, WalkDir};
 
 /// What such a data set is called, and one of the strokes in them.
 pub const NAME: &str = "pictures";
@@ -62,7 +64,7 @@ pub fn locate(folder: &Path) -> Option<PathBuf> {
         }
         match &below[..] {
             [only] if !is_called(only, &TRAIN) => folder = only.clone(),
-            _ if below.iter().any(|path| has_pictures(path, DEEPEST)) => return Some(folder),
+            _ if below.iter().any(|path| has_pictures(path)) => return Some(folder),
             _ => return None,
         }
     }
@@ -202,7 +204,9 @@ fn of_classes(folder: &Path, others: &mut Others) -> Result<BTreeMap<String, Vec
             continue;
         }
         let mut pictures = Vec::new();
-        collect(&path, DEEPEST, &mut pictures, others)?;
+        if !is_run(&path) {
+            collect(&path, &mut pictures, others)?;
+        }
         if pictures.is_empty() {
             others.rest.push(path);
             continue;
@@ -309,18 +313,30 @@ impl Others {
     }
 }
 
+/// The files in a folder and in those in it. Left out are hidden ones, runs with the pictures of their reports, and
+/// links to a folder that they lie in.
+pub fn files_below(folder: &Path) -> impl Iterator<Item = io::Result<PathBuf>> {
+    let wanted = |entry: &DirEntry| {
+        entry.depth() == 0 || !(is_hidden(entry.path()) || (entry.file_type().is_dir() && is_run(entry.path())))
+    };
+    let entries = WalkDir::new(folder).follow_links(true).max_depth(DEEPEST + 1).into_iter().filter_entry(wanted);
+    entries.filter_map(|entry| match entry {
+        Ok(entry) if entry.file_type().is_dir() => None,
+        Ok(entry) => Some(Ok(entry.into_path())),
+        Err(error) if error.loop_ancestor().is_some() => None,
+        // A link that leads nowhere is found out when it is read, if it is.
+        Err(error) => Some(match error.path().filter(|path| path.is_symlink()) {
+            Some(path) => Ok(path.into()),
+            None => Err(error.into()),
+        }),
+    })
+}
+
 /// Adds the pictures in a folder and in those in it.
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, others: &mut Others) -> Result<(), SourceError> {
-    let unreadable = |error| SourceError::unreadable(folder.into(), error);
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if is_hidden(&path) {
-            continue;
-        } else if path.is_dir() {
-            if depth > 0 {
-                collect(&path, depth - 1, files, others)?;
-            }
-        } else if is_ours(&path) {
+fn collect(folder: &Path, files: &mut Vec<PathBuf>, others: &mut Others) -> Result<(), SourceError> {
+    for path in files_below(folder) {
+        let path = path.map_err(|error| SourceError::unreadable(folder.into(), error))?;
+        if is_ours(&path) {
             files.push(path);
         } else {
             others.file(path);
@@ -329,15 +345,14 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, others: &mut O
     Ok(())
 }
 
-fn has_pictures(folder: &Path, depth: usize) -> bool {
-    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.any(|path| is_ours(&path) || (depth > 0 && !is_hidden(&path) && path.is_dir() && has_pictures(&path, depth - 1)))
+fn has_pictures(folder: &Path) -> bool {
+    files_below(folder).flatten().any(|path| is_ours(&path))
 }
 
 /// In the order of their names.
 fn sub_folders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir() && !is_hidden(path)).collect();
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir() && !is_hidden(path) && !is_run(path)).collect();
     folders.sort();
     folders
 }

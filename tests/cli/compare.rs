@@ -110,7 +110,7 @@ fn a_seed_that_fails_is_told_and_the_others_are_made() {
     ended.expect(1, &["error: seed 0: ", "error: seed 1: ", "2 of 2 runs failed: those with seed 0, 1"]);
     run(&mut train(folder.path(), &["--seeds", "2", "--resume", "sweep"])).expect(2, &["--resume", "--seeds"]);
     run(&mut train(folder.path(), &["--seeds", "0"])).expect(2, &["--seeds", "a whole number from 1 to 10000"]);
-    run(&mut train(folder.path(), &["--seeds", "2", "--seed", "18446744073709551615"])).expect(2, &["too large"]);
+    run(&mut train(folder.path(), &["--seeds", "2", "--seed", "9223372036854775807"])).expect(2, &["too large"]);
 }
 
 #[test]

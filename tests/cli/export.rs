@@ -68,7 +68,7 @@ fn a_file_that_exists_is_overwritten_only_by_force_and_the_network_never() {
     assert!(fs::read(&path).unwrap() == want, "--force writes it");
 
     let output = export(folder.path(), &["run", "--onnx", "run/../run/model.safetensors", "--force"]);
-    refuses(output, &["model.safetensors is the network itself"]);
+    refuses(output, &["model.safetensors: the ONNX model is made from it"]);
     assert!(fs::read(&network).unwrap() == before, "the network is as it was");
 }
 

@@ -28,5 +28,6 @@ mod runs;
 mod selftest;
 #[cfg(target_os = "linux")]
 mod soak;
+mod targets;
 mod train;
 mod usage;

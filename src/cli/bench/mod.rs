@@ -9,11 +9,10 @@ mod owner;
 mod report;
 
 use super::device::{self, Choice, DeviceChoice};
-use super::{Failure, layers, print, tell, values};
-use mnist_wgpu::files;
+use super::{Failure, layers, print, target, tell, values};
 use mnist_wgpu::gpu::Adapters;
 use report::{Host, Measured, Report};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
@@ -49,13 +48,17 @@ pub struct Arguments {
     kernels: bool,
 
     /// Also the dispatches as a trace for Perfetto or chrome://tracing
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = values::path())]
     trace: Option<PathBuf>,
 
     /// Also a page in Markdown, to be shared: the devices, their selftest, steps and kernels, beside the CPU path
     /// [default file: mnist-wgpu-report.md]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = owner::FILE, value_parser = values::path())]
     report: Option<PathBuf>,
+
+    /// Overwrite files that exist
+    #[arg(long)]
+    force: bool,
 
     /// Print JSON for programs instead of a table
     #[arg(long)]
@@ -84,9 +87,6 @@ impl FromStr for Devices {
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 enum Unmeasured {
-    #[error("cannot write {what} {}: {source}", path.display())]
-    File { what: &'static str, path: PathBuf, source: std::io::Error },
-
     #[error("there is nothing to trace: dispatches can only be timed on a GPU that has timestamps")]
     NoTimestamps,
 
@@ -97,15 +97,19 @@ enum Unmeasured {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let (true, Some(Devices::One(device)), [batch_size]) = (arguments.here, &arguments.device, &arguments.batch_size[..])
     {
+        end_with_parent();
         let length = Duration::from_secs(arguments.seconds);
         let model = measure::model(arguments.model.as_deref())?;
         let measured = measure::run(device, &model, *batch_size, length, arguments.kernels)?;
         return Ok(print(&serde_json::to_string(&measured)?)?);
     }
     // What can be wrong is found out before anything takes long.
-    let files = [("the trace", &arguments.trace), ("the report", &arguments.report)];
+    let files = [(TRACE, &arguments.trace), (REPORT, &arguments.report)];
     for (what, path) in files.into_iter().filter_map(|(what, path)| Some((what, path.as_ref()?))) {
-        files::check_writable(path).map_err(|source| Unmeasured::File { what, path: path.clone(), source })?;
+        target::check(what, path, arguments.force, &[])?;
+    }
+    if arguments.trace.is_some() && arguments.trace == arguments.report {
+        return Err(Failure::Usage("`--trace`, `--report`: expected two files, found one".into()));
     }
     let model = measure::model(arguments.model.as_deref())?;
     let devices = devices(arguments)?;
@@ -138,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let host = host::measure(&model)?;
     if let Some(path) = &arguments.trace {
-        write("the trace", path, &kernels::trace(&results))?;
+        target::write(TRACE, path, kernels::trace(&results).as_bytes())?;
     }
     if let Some(path) = &arguments.report {
         tell("Asking each GPU whether it computes rightly.");
@@ -146,7 +150,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             devices.iter().filter(|&device| device != CPU).map(|device| owner::selftest(device)).collect();
         let listed =
             owner::json(&["devices", "--json"]).map_err(|problem| Failure::saying(format!("devices: {problem}")))?;
-        write("the report", path, &owner::markdown(&listed, &selftests, &results, &network, &host))?;
+        let page = owner::markdown(&listed, &selftests, &results, &network, &host);
+        target::write(REPORT, path, page.as_bytes())?;
         tell(format_args!("{} is the report: have a look, and share it where you like.", path.display()));
     }
     if arguments.json {
@@ -159,9 +164,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write(what: &'static str, path: &Path, text: &str) -> Result<(), Unmeasured> {
-    files::replace(path, text.as_bytes()).map_err(|source| Unmeasured::File { what, path: path.into(), source })
-}
+/// What is written.
+const TRACE: &str = "the trace";
+const REPORT: &str = "the report";
 
 /// As `--device` names it.
 const CPU: &str = "cpu";
@@ -192,6 +197,14 @@ fn devices(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
+/// Ends this process when the one that started it does, however that ends: nobody would read what it measures.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+}
+
 /// Starts this program again to measure one device at one batch size.
 fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<Measured, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
@@ -206,8 +219,13 @@ fn in_a_process(arguments: &Arguments, device: &str, batch_size: u32) -> Result<
     // The first step is to be a cold one, as on a machine that has never run this.
     command.env("MESA_SHADER_CACHE_DISABLE", "true").env("__GL_SHADER_DISK_CACHE", "0");
     let failed = |problem: String| Unmeasured::Process { device: device.into(), batch_size, problem };
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let output = child.and_then(|child| child.wait_with_output()).map_err(|e| failed(format!("started: {e}")))?;
+    // Its stdin is open as long as this process lives: see `end_with_parent`.
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let waited = child.and_then(|mut child| {
+        let _open = child.stdin.take();
+        child.wait_with_output()
+    });
+    let output = waited.map_err(|e| failed(format!("started: {e}")))?;
     if !output.status.success() {
         return Err(failed(format!("finished ({})", output.status)).into());
     }

@@ -3,6 +3,7 @@
 
 use super::kernels;
 use super::report::{Host, Measured};
+use crate::cli::clock::now;
 use crate::cli::version::version;
 use serde_json::Value;
 use std::fmt::Write;
@@ -41,7 +42,7 @@ pub fn markdown(devices: &Value, selftests: &[Selftest], results: &[Measured], n
         results.iter().map(|result| result.device.name.as_str()).filter(|&name| name != "cpu").collect();
     names.dedup();
     let title = if names.is_empty() { "the CPU alone".into() } else { names.join(", ") };
-    let (os, arch, date) = (std::env::consts::OS, std::env::consts::ARCH, jiff::Zoned::now().date());
+    let (os, arch, date) = (std::env::consts::OS, std::env::consts::ARCH, now().date());
     let program = version();
     _ = write!(page, "# mnist-wgpu on {title}\n\n{program}, {os} on {arch}, {date}; by `mnist-wgpu bench --report`.\n\n");
     page += &told_devices(devices, results);

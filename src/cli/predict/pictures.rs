@@ -4,15 +4,13 @@ use super::super::tell;
 use mnist_wgpu::image::{self, EXTENSIONS as READ, Fault, OTHER_EXTENSIONS as OTHERS, Picture};
 use mnist_wgpu::reading::Content;
 use mnist_wgpu::run;
-use std::ffi::OsStr;
+use mnist_wgpu::sources::pictures::files_below;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A larger file is refused.
 const MOST_BYTES: u64 = 256 << 20;
-/// Folders in folders: no deeper than this.
-const DEEPEST: usize = 8;
 /// Stands for stdin.
 pub const STDIN: &str = "-";
 
@@ -44,12 +42,11 @@ pub fn is_picture(path: &Path) -> bool {
         return true;
     }
     // A run's folder holds pictures, too: those of its report.
-    if [run::MODEL, run::CONFIG, run::LAST].iter().any(|name| path.join(name).is_file()) {
+    if run::is_run(path) {
         return false;
     }
     if path.is_dir() {
-        let mut files = Vec::new();
-        return collect(path, DEEPEST, &mut files).is_ok() && !files.is_empty();
+        return below(path).is_ok_and(|files| !files.is_empty());
     }
     if is_pipe(path) {
         return false;
@@ -75,12 +72,11 @@ pub fn see(path: &Path, shape: [usize; 3], whole: bool, keep: bool) -> Vec<Seen>
         };
         return vec![Seen { path: path.display().to_string(), content, picture }];
     }
-    let mut files = Vec::new();
     let trouble = |trouble: Trouble| vec![Seen { path: path.display().to_string(), content: Err(trouble), picture: None }];
-    if let Err(error) = collect(path, DEEPEST, &mut files) {
-        return trouble(error.into());
-    }
-    files.sort();
+    let files = match below(path) {
+        Ok(files) => files,
+        Err(error) => return trouble(error.into()),
+    };
     let mut seen = Vec::new();
     for file in files {
         let name = file.display().to_string();
@@ -104,27 +100,12 @@ fn has_extension(path: &Path, known: &[&str]) -> bool {
     known.iter().any(|known| extension == *known)
 }
 
-/// Adds the pictures in a folder and in those in it. Hidden ones are left out: macOS keeps notes on `7.png` in
-/// `._7.png`.
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in folder.read_dir()? {
-        let (entry, hidden) = entry.map(|entry| (entry.path(), is_hidden(&entry.file_name())))?;
-        if hidden {
-            continue;
-        }
-        if entry.is_dir() {
-            if depth > 0 {
-                collect(&entry, depth - 1, files)?;
-            }
-        } else if has_extension(&entry, &READ) || has_extension(&entry, &OTHERS) {
-            files.push(entry);
-        }
-    }
-    Ok(())
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
+/// The pictures in a folder and in those in it, in the order of their names.
+fn below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = files_below(folder).collect::<io::Result<Vec<PathBuf>>>()?;
+    files.retain(|file| has_extension(file, &READ) || has_extension(file, &OTHERS));
+    files.sort();
+    Ok(files)
 }
 
 /// Reads and decodes one picture.

@@ -1,11 +1,14 @@
 //! `--show`: a picture of what was found and read.
 
-use super::super::Failure;
+use super::super::{Failure, target};
 use mnist_wgpu::image::Picture;
 use mnist_wgpu::reading::Reading;
+use mnist_wgpu::report;
 use mnist_wgpu::report::seen::{self, Read};
-use mnist_wgpu::{files, report};
 use std::path::Path;
+
+/// What is written.
+pub const PICTURE: &str = "the picture";
 
 /// Writes the PNG file `file`: the picture called `title` with its readings.
 ///
@@ -30,5 +33,5 @@ pub fn write(
     });
     let reads: Vec<Read> = read.collect();
     let png = seen::png(report::Heading { title, warning: None }, picture, &reads)?;
-    files::replace(file, &png).map_err(|error| Failure::saying(format!("--show: cannot write {}: {error}", file.display())))
+    target::write(PICTURE, file, &png)
 }

@@ -7,6 +7,7 @@ mod report;
 mod seeds;
 mod session;
 
+use super::clock::now;
 use super::device::{self, DeviceArguments};
 use super::fastest::Job;
 use super::output::note;
@@ -188,6 +189,12 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         let message = format!("`--epochs {epochs}`: the run has {done} epochs already; give at least as many");
         return Err(Failure::Usage(message));
     }
+    let warmup = config.training.warmup;
+    if warmup > f64::from(epochs) {
+        let message =
+            format!("`--epochs {epochs}`: the run's learning rate rises for {warmup} epochs; give at least as many");
+        return Err(Failure::Usage(message));
+    }
     let start = Start { position, rows: run.history(position.epochs, &last.history)?, written: last.history.is_empty() };
 
     interrupt::end_saying("interrupted; the run is as it was");
@@ -204,6 +211,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     config.resumed.push(now);
     let found = arguments.data.set.load_again(&config.data, &classes, config.training.seed)?;
     check_split(&found.dataset, &config.training)?;
+    config.data.folder = folder_of_data(&found); // it may have been moved
 
     let session = || {
         run.write_config(&config)?;
@@ -338,12 +346,7 @@ fn described(found: &Found) -> run::Data {
     let data = &found.dataset;
     run::Data {
         name: found.name.clone(),
-        folder: match &found.origin {
-            Origin::Directory(folder) | Origin::Downloaded(folder) => {
-                Some(std::path::absolute(folder).unwrap_or(folder.clone()))
-            }
-            Origin::Synthetic { .. } => None,
-        },
+        folder: folder_of_data(found),
         training_images: data.train.len(),
         test_images: data.test.len(),
         shape: data.shape,
@@ -352,8 +355,18 @@ fn described(found: &Found) -> run::Data {
     }
 }
 
+/// Where the data set was found.
+fn folder_of_data(found: &Found) -> Option<PathBuf> {
+    match &found.origin {
+        Origin::Directory(folder) | Origin::Downloaded(folder) => {
+            Some(std::path::absolute(folder).unwrap_or(folder.clone()))
+        }
+        Origin::Synthetic { .. } => None,
+    }
+}
+
 fn program() -> run::Program {
-    let now = jiff::Timestamp::now();
+    let now = now().timestamp();
     let started = now.round(jiff::Unit::Second).unwrap_or(now).to_string();
     run::Program { version: version::version().into(), started }
 }
@@ -370,7 +383,7 @@ fn new_folder() -> PathBuf {
         "goat", "hare", "heron", "horse", "lark", "lion", "lynx", "mole", "newt", "otter", "owl", "raven", "robin", "seal",
         "stork", "swan", "tiger", "toad",
     ];
-    let now = jiff::Zoned::now();
+    let now = now();
     let date = now.date();
     // The clock's last digits are as good as dice here.
     let dice = now.timestamp().as_nanosecond() as usize / 100;

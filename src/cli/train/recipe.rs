@@ -135,6 +135,10 @@ impl Step {
             let message = "`--dropout` is the classic network's; of this preset's it stands in the layers: give `--model`";
             return Err(Failure::Usage(message.into()));
         }
+        // clap lets it pass beside an option that `--from` excludes.
+        if self.freeze.is_some() && self.from.is_none() {
+            return Err(Failure::Usage("`--freeze`: expected `--from` beside it, whose first layers it keeps".into()));
+        }
         let model = predecessor.map(Predecessor::layers).or(self.model.clone()).map(Into::into).or(preset.model);
         let dropout = self.dropout.or(preset.dropout).filter(|_| model.is_none());
         let optimizer = self.optimizer.unwrap_or(preset.optimizer);

@@ -9,6 +9,7 @@ use crate::cli::dataset::is_folder_of_pictures;
 use crate::cli::output::note;
 use crate::cli::{interrupt, print, tell};
 use mnist_wgpu::comparison::{Comparison, SEED_FOLDER};
+use mnist_wgpu::files;
 use mnist_wgpu::run::{Config, LAST, MODEL, Run, RunError, Training};
 use std::path::{Path, PathBuf};
 
@@ -30,10 +31,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(advise(RunError::Exists { folder: outer }));
     }
     let count = u64::from(arguments.seeds.unwrap_or(1));
-    let Some(seeds) = training.seed.checked_add(count - 1).map(|last| training.seed..=last) else {
+    let seeds = training.seed..=training.seed + (count - 1);
+    if *seeds.end() > Training::LARGEST_SEED {
         let seed = training.seed;
         return Err(Failure::Usage(format!("`--seed {seed} --seeds {count}`: the last seed would be too large")));
-    };
+    }
     let of_seed = |seed| Training { seed, ..training.clone() };
     let folder = |seed| outer.join(format!("{SEED_FOLDER}{seed}"));
     let tasks: Result<Vec<_>, Failure> =
@@ -107,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         print(&format!("\n{}", text(&comparison)))?;
     }
     if failed.is_empty() {
-        let outer = outer.display();
+        let outer = files::quoted(&outer);
         note(format_args!("`mnist-wgpu compare {outer} --out FILE.html` makes a page of them."));
         return Ok(());
     }
@@ -118,7 +120,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn again(arguments: &Arguments, outer: &Path) -> String {
     match arguments.out {
         Some(_) => String::new(),
-        None => format!(", with --out {}", outer.display()),
+        None => format!(", with --out {}", files::quoted(outer)),
     }
 }
 

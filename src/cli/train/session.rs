@@ -10,6 +10,7 @@ use mnist_wgpu::checkpoint::{Checkpoint, Info, NORMALISATION};
 use mnist_wgpu::data::split;
 use mnist_wgpu::engine::{Engine, Set, Work};
 use mnist_wgpu::evaluation::{Judged, judge};
+use mnist_wgpu::files;
 use mnist_wgpu::history::{self, Row};
 use mnist_wgpu::metrics::Totals;
 use mnist_wgpu::model::Model;
@@ -47,7 +48,7 @@ impl Default for Start {
 pub struct Session<'a> {
     run: Run,
     /// Held as long as the run is written to.
-    _lock: Lock,
+    lock: Lock,
     /// Whether `runs/latest` is this run yet: see [`Session::be_latest`].
     is_latest: bool,
     config: Config,
@@ -87,7 +88,7 @@ impl<'a> Session<'a> {
         let checkpoint_every = options.checkpoint_every;
         Ok(Self {
             run,
-            _lock: lock,
+            lock,
             is_latest: false,
             config,
             model,
@@ -147,6 +148,7 @@ impl<'a> Session<'a> {
         let best = run::load_network(&self.run.path(run::MODEL))?;
         let judged = self.test(&mut engine, &best).await?;
         let totals = judged.totals;
+        self.run.check_held(&self.lock)?;
         let tested = self.run.write_tested(&self.tested(&best, &judged));
         let reported = report::write(&self.run, &self.config, self.data, &self.rows, &best, &judged);
         print(&format!("Loss on test set:{:.6} Accuracy on test set: {:.6}\n", totals.loss(), totals.accuracy()))
@@ -181,7 +183,8 @@ impl<'a> Session<'a> {
         // Three standard deviations of the accuracy of a guess that is right so often.
         let by_chance = share + 3.0 * (share * (1.0 - share) / images).sqrt();
         let name = &self.data.dataset.classes[class];
-        if test.accuracy() <= by_chance && share < 1.0 {
+        // Of a few images all may be right by chance.
+        if test.accuracy() <= by_chance && by_chance < 1.0 {
             return Some(format!(
                 "the network is no better than guessing: it is right for {:.1}% of the test images, and always `{name}` would \
                  be for {:.1}%",
@@ -218,6 +221,13 @@ impl<'a> Session<'a> {
 
     /// An early end, with what it means for the run.
     fn explain(&self, error: TrainError) -> Failure {
+        if let TrainError::Observer(source) = &error
+            && let Some(RunError::Gone { .. }) = source.downcast_ref()
+        {
+            return Failure::saying(format!(
+                "{error}. Its last checkpoint is where it is now: `train --resume` goes on there"
+            ));
+        }
         let folder = self.run.folder.display().to_string();
         let can_resume = self.run.path(run::LAST).exists();
         let kept = match (self.rows.last(), self.position.batches) {
@@ -227,7 +237,7 @@ impl<'a> Session<'a> {
             (Some(row), 0) => format!("{folder} holds the network after epoch {}", row.epoch),
             (Some(row), batches) => format!("{folder} holds the network after {batches} batches of epoch {}", row.epoch + 1),
         };
-        let quoted = if folder.contains(char::is_whitespace) { format!("\"{folder}\"") } else { folder };
+        let quoted = files::quoted(&self.run.folder);
         let on = match can_resume {
             true => format!(". Go on with it by: mnist-wgpu train --resume {quoted}"),
             false => String::new(),
@@ -267,6 +277,7 @@ impl<'a> Session<'a> {
 
     /// Saves what a resumed run goes on from.
     fn keep_last(&mut self, position: &Position, state: &State) -> Outcome {
+        self.run.check_held(&self.lock)?;
         let (path, info) = (self.run.path(run::LAST), self.info(position.epochs));
         let unwritten = if self.rows_written { &[][..] } else { &self.rows };
         run::save_network(&path, self.model, state, &info, Some(position), unwritten)?;
@@ -287,6 +298,7 @@ impl<'a> Session<'a> {
     /// Saves a complete epoch. The last checkpoint says which epoch the run is in. What follows from it is written
     /// after it: a resumed run makes it again from the checkpoint if that was not to be.
     fn keep_epoch(&mut self, row: Row, state: &State) -> Outcome {
+        self.run.check_held(&self.lock)?;
         let best = history::best(&self.rows).is_none_or(|best| history::better(&row, best));
         self.rows.push(row);
         self.write_rows();
