@@ -144,6 +144,29 @@ fn wrong_magic_type_and_sizes_are_named() {
 }
 
 #[test]
+fn floats_from_0_to_1_stand_for_bytes_though_rounding_leaves_some_outside() {
+    let images = |floats: [f32; 2]| {
+        let bytes: Vec<u8> = floats.into_iter().flat_map(f32::to_be_bytes).collect();
+        let file = [vec![0, 0, 0x0d, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1], bytes].concat();
+        Array::read(&file[..]).unwrap().into_images().map(|(_, pixels)| pixels).map_err(|fault| fault.to_string())
+    };
+    for (floats, pixels) in [
+        ([0.5, 1.0], [128, 255]),
+        ([0.5, 1.000_000_5], [128, 255]),
+        ([-0.000_001, 0.2], [0, 51]),
+        ([0.5, 254.6], [1, 255]), // from 0 to 255
+    ] {
+        assert_eq!(images(floats), Ok(pixels.into()), "{floats:?}");
+    }
+    // As bytes they would be black.
+    for floats in [[0.5, 1.2], [1.2, 0.5]] {
+        assert!(images(floats).unwrap_err().contains("found 1.2"), "{floats:?}");
+    }
+    assert!(images([0.5, 256.0]).unwrap_err().contains("found 256"));
+    assert!(images([-0.5, 1.0]).unwrap_err().contains("found -0.5"));
+}
+
+#[test]
 fn files_that_do_not_fit_each_other_are_named() {
     let bytes = gzip(&[header(TRAIN_LABELS, 59_999, 28), vec![0; 59_999]].concat());
     file_refused(TRAIN_LABELS, &bytes, &["59999 labels", "60000 images", TRAIN_IMAGES]);

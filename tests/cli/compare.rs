@@ -114,6 +114,20 @@ fn a_seed_that_fails_is_told_and_the_others_are_made() {
 }
 
 #[test]
+fn a_run_whose_settings_cannot_be_compared_is_passed_over() {
+    let folder = folder();
+    for name in ["one", "two"] {
+        run(&mut train(folder.path(), &["--out", name])).expect(0, &[]);
+    }
+    // More than TOML's whole numbers, as other programs read them.
+    let path = folder.path().join("two/config.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace("seed = 0", "seed = 9223372036854775808")).unwrap();
+    let ended = run(program(folder.path()).args(["compare", "one", "two"])).expect(0, &["two", "config.toml"]);
+    assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
+}
+
+#[test]
 fn compare_reads_folders_alone_and_passes_over_what_is_none() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);

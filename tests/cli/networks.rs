@@ -330,6 +330,10 @@ fn a_file_without_end_fills_no_memory() {
     fs::remove_file(path("run/config.toml")).unwrap();
     zeros("run/config.toml");
     run(program(at.path()).args(["train", "--resume", "run"])).expect(1, &["run/config.toml", larger]);
+    // Nor is a pipe waited for that nobody writes to.
+    fs::remove_file(path("run/config.toml")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path("run/config.toml")).status().unwrap().success());
+    run(program(at.path()).args(["train", "--resume", "run"])).expect(1, &["run/config.toml", "found a pipe"]);
 }
 
 #[test]

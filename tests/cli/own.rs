@@ -136,6 +136,29 @@ fn colours_sizes_and_kinds_of_files_mix_and_classes_are_known_by_name() {
 }
 
 #[test]
+fn runs_among_the_pictures_are_no_class_and_links_in_circles_are_followed_once() {
+    let at = tempdir().unwrap();
+    for class in ["bar", "box"] {
+        (0..30).for_each(|i| save(&at.path().join(class), &shape(class, i, 24, [20; 3]), &format!("{i}.png")));
+        #[cfg(unix)]
+        for link in 0..6 {
+            std::os::unix::fs::symlink(".", at.path().join(class).join(format!("again{link}"))).unwrap();
+        }
+    }
+    let pictures = ["Data: pictures (.), 52 training and 8 test", "2 classes, 24x24 pixels, grey"];
+    for (epochs, out) in [("6", "runs/one"), ("1", "bar-or-box")] {
+        let ended = train(at.path(), ".", &["--epochs", epochs, "--out", out]).expect(0, &pictures);
+        // Of eight images all may be right by chance.
+        assert!(!ended.stderr.contains("no better than guessing"), "{}", ended.stderr);
+    }
+    let own = eval(at.path(), &["runs/latest"]).expect(0, &["8 test images"]);
+    assert!(accuracy(&own) > 0.8, "{}", own.stdout);
+    run(program(at.path()).args(["train", "--resume", "runs/one", "--epochs", "7"])).expect(0, &pictures[1..]);
+    let (_, all) = read_right(at.path(), "runs/one", ".");
+    assert_eq!(all, 60, "neither twice nor those of a report");
+}
+
+#[test]
 fn a_data_set_that_is_named_is_that_one_or_an_error_that_says_what_to_do() {
     let at = tempdir().unwrap();
     for name in ["fashion-mnist", "kmnist", "mnist"] {
@@ -180,6 +203,16 @@ fn a_network_on_emnists_letters_is_judged_on_them_and_keeps_their_names() {
     train(at.path(), "letters", &["--epochs", "5", "--out", "run"]).expect(0, &["26 classes", "A, B, C"]);
     let ended = eval(at.path(), &["run"]).expect(0, &["Data: custom (", "100 test images"]);
     assert!(accuracy(&ended) > 0.5, "{}", ended.stdout);
+    // Its images are nobody else's: in their place no others are judged, and a run that finds them again keeps where.
+    fs::rename(at.path().join("letters"), at.path().join("moved")).unwrap();
+    let own = ["trained on a data set of its own, `custom` in ", "letters, which is not there", "`--data-dir`"];
+    assert!(eval(at.path(), &["run"]).expect(1, &own).stdout.is_empty());
+    fs::copy(at.path().join("run/model.safetensors"), at.path().join("alone.safetensors")).unwrap();
+    eval(at.path(), &["alone.safetensors"]).expect(1, &["of its own, `custom`;", "`--data-dir`"]);
+    run(program(at.path()).args(["train", "--resume", "run", "--epochs", "6", "--data-dir", "moved"])).expect(0, &[]);
+    eval(at.path(), &["run"]).expect(0, &["moved/"]);
+    fs::write(at.path().join("run/config.toml"), "no = 1").unwrap();
+    eval(at.path(), &["run"]).expect(1, &["run/config.toml"]);
     // An upright drawing is read, as its letter.
     let upright = synthetic(0, 100, 5).test;
     let mut right = 0;

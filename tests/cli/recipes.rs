@@ -196,6 +196,8 @@ fn a_network_is_told_in_a_line_or_a_file_and_a_fault_in_it_with_its_place() {
         (&["--augment", "scale 2"], &["scale 0 to 0.9", "found `scale 2`"]),
         (&["--ema", "1"], &["--ema", "from 0 to below 1"]),
         (&["--freeze", "1"], &["--from"]),
+        (&["--freeze", "1", "--dropout", "0.4"], &["`--freeze`", "`--from`"]),
+        (&["--freeze", "1", "--model", "conv 8 3, relu, linear"], &["`--freeze`", "`--from`"]),
         (&["--resume", "run", "--augment"], &["--resume", "--augment"]),
     ] {
         run(program(folder.path()).arg("train").args(arguments)).expect(2, words);

@@ -29,6 +29,20 @@ pub fn assert_same_run(folder: &Path, run: &str, other: &str) {
     assert_eq!(figures(run), figures(other));
 }
 
+#[cfg(unix)]
+#[test]
+fn fewer_epochs_than_the_rate_rises_for_are_refused_and_the_run_is_as_it_was() {
+    let folder = tempdir().unwrap();
+    let rises = [&short("3", "run")[..], &["--schedule", "cosine", "--warmup", "2"]].concat();
+    let mut running = Running::start(folder.path(), &rises);
+    running.wait_for("Run: run");
+    running.interrupt();
+    running.end().expect(130, &["--resume run"]);
+    let resume = |epochs: &str| run(program(folder.path()).args(["train", "--resume", "run", "--epochs", epochs]));
+    resume("1").expect(2, &["`--epochs 1`", "rises for 2 epochs"]);
+    resume("2").expect(0, &["Saved as run"]);
+}
+
 #[test]
 fn a_run_of_one_epoch_resumed_for_two_more_is_a_run_of_three() {
     let folder = tempdir().unwrap();

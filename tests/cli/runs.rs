@@ -6,6 +6,8 @@ use mnist_wgpu::run::{Run, load_network, save_network};
 use mnist_wgpu::state::State;
 use mnist_wgpu::train::Position;
 use std::fs;
+#[cfg(unix)]
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
@@ -179,6 +181,40 @@ fn settings_that_were_cut_short_can_be_written_over() {
     fs::write(folder.path().join("other/config.toml"), other).unwrap();
     run(program(folder.path()).args(short("1", "other")).arg("--force")).expect(1, &["no run's"]);
     assert_eq!(fs::read_to_string(folder.path().join("other/config.toml")).unwrap(), other);
+}
+
+#[test]
+fn others_files_are_kept_though_they_are_called_as_a_runs() {
+    let folder = tempdir().unwrap();
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    for name in [METRICS, "report.html", "filters.png"] {
+        fs::write(other.join(name), "mine").unwrap();
+        run(program(folder.path()).args(short("1", "other"))).expect(1, &["other exists and is not empty", "--force"]);
+        assert_eq!((files(&other), fs::read(other.join(name)).unwrap()), (vec![name.to_string()], b"mine".to_vec()));
+        fs::remove_file(other.join(name)).unwrap();
+    }
+}
+
+/// Windows moves no folder in which a file is open.
+#[cfg(unix)]
+#[test]
+fn a_run_whose_folder_is_moved_ends_there_and_writes_into_no_other() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut running = Running::spawn(program(folder.path()).args(short("10000", "run")));
+    let mut said = BufReader::new(running.child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    said.find(|line| line.starts_with("Epoch 1:")).expect("an epoch");
+    fs::rename(at("run"), at("moved")).unwrap();
+    // Another one in its place.
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    let whole = fs::read(at("run").join(LAST)).unwrap();
+    said.for_each(drop);
+    running.end().expect(1, &["run is not the folder any more", "`train --resume`"]);
+    assert!(fs::read(at("run").join(LAST)).unwrap() == whole);
+    let done = fs::read_to_string(at("moved").join(METRICS)).unwrap().lines().count() - 1;
+    let more = (done + 1).to_string();
+    run(program(folder.path()).args(["train", "--resume", "moved", "--epochs", &more])).expect(0, &["Saved as moved"]);
 }
 
 #[test]
