@@ -8,6 +8,7 @@ use crate::evaluation::Confusion;
 use crate::files;
 use crate::history::{Row, best, since_best};
 use crate::run::{CONFIG, Config, METRICS, Run, RunError, TEST, Tested, resolve};
+use crate::sources::pictures;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -160,7 +161,7 @@ fn unbegun() -> String {
 
 /// Of other sections than the training's, what is compared.
 const COMPARED: [(&str, &[&str]); 3] = [
-    ("data", &["name", "sha256", "shape", "classes", "training_images", "test_images"]),
+    ("data", &["name", "shape", "classes", "training_images", "test_images"]),
     ("device", &["name", "backend", "instructions"]),
     ("program", &["version"]),
 ];
@@ -174,6 +175,13 @@ fn settings(run: &Run, config: &Config) -> Result<Settings, String> {
         toml::Table::try_from(config).map_err(|error| told(&error))?,
         file.parse().map_err(|error: toml::de::Error| told(&error.message()))?,
     ];
+    // Of one folder's pictures each seed holds out others to test with.
+    let drawn = [pictures::NAME, pictures::STROKES].contains(&config.data.name.as_str());
+    let is_compared = |name: &str, names: &[&str]| match name {
+        "sha256" => !drawn,
+        "folder" => drawn,
+        name => names.contains(&name),
+    };
     let mut settings = Settings::new();
     for table in tables {
         for (section, value) in table {
@@ -181,7 +189,7 @@ fn settings(run: &Run, config: &Config) -> Result<Settings, String> {
             match (compared, value) {
                 (None, value) if section == "training" => flatten(String::new(), value, &mut settings),
                 (Some((_, names)), toml::Value::Table(values)) => {
-                    let values = values.into_iter().filter(|(name, _)| names.contains(&name.as_str()));
+                    let values = values.into_iter().filter(|(name, _)| is_compared(name, names));
                     values.for_each(|(name, value)| flatten(format!("{section}.{name}"), value, &mut settings));
                 }
                 _ => {}

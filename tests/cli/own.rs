@@ -154,6 +154,9 @@ fn runs_among_the_pictures_are_no_class_and_links_in_circles_are_followed_once()
     let own = eval(at.path(), &["runs/latest"]).expect(0, &["8 test images"]);
     assert!(accuracy(&own) > 0.8, "{}", own.stdout);
     run(program(at.path()).args(["train", "--resume", "runs/one", "--epochs", "7"])).expect(0, &pictures[1..]);
+    let seeds = train(at.path(), ".", &["--epochs", "1", "--seeds", "2", "--out", "runs/seeds"]).expect(0, &pictures);
+    let mean = |text: &str| text.lines().last().unwrap().contains("0–1   2");
+    assert!(mean(&seeds.stdout), "{}", seeds.stdout);
     let (_, all) = read_right(at.path(), "runs/one", ".");
     assert_eq!(all, 60, "neither twice nor those of a report");
 }
