@@ -9,7 +9,7 @@ use crate::files;
 use crate::history::{Row, best, since_best};
 use crate::run::{CONFIG, Config, METRICS, Run, RunError, TEST, Tested, resolve};
 use crate::sources::pictures;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::ErrorKind;
@@ -57,8 +57,14 @@ pub struct Figure {
 /// Something to know of a path or a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remark {
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     pub what: String,
+}
+
+/// A path as people read it: it need not be UTF-8.
+pub fn as_text<S: Serializer>(path: impl AsRef<Path>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.as_ref().display())
 }
 
 #[derive(Clone, Debug)]

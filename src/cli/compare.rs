@@ -3,7 +3,7 @@
 use super::dataset::NOT_MNIST;
 use super::output::{inert, note};
 use super::{Failure, print, target, tell, values};
-use mnist_wgpu::comparison::{Comparison, Figure, Group, Remark, Settings};
+use mnist_wgpu::comparison::{Comparison, Figure, Group, Remark, Settings, as_text};
 use mnist_wgpu::report::comparison;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,7 @@ struct OfGroup<'a> {
 
 #[derive(Serialize)]
 struct OfRun<'a> {
+    #[serde(serialize_with = "as_text")]
     folder: &'a Path,
     seed: u64,
     /// Epochs that are done, and whether these are all.

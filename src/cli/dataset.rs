@@ -168,6 +168,10 @@ fn folder(data_dir: &Option<PathBuf>, wanted: Wanted) -> Result<Option<Named>, F
         Wanted::Synthetic => false,
     };
     match data_dir {
+        Some(path) if path.to_str().is_none() => Err(Failure::Usage(format!(
+            "`--data-dir {}`: expected a path in UTF-8, since a run's settings are to name it; rename the folder",
+            path.display()
+        ))),
         Some(path) => Ok(Some(Named { by: "--data-dir".into(), path: path.clone() })),
         None if !may_be_mnist => Ok(None),
         None => {

@@ -127,6 +127,22 @@ fn a_run_whose_settings_cannot_be_compared_is_passed_over() {
     assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_utf8_are_told_as_well_as_can_be() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
+    run(train(folder.path(), &["--out"]).arg(odd)).expect(0, &["Saved as odd\u{fffd}"]);
+    let ended = run(program(folder.path()).args(["compare", "--json"]).arg(odd)).expect(0, &[]);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["groups"][0]["runs"][0]["folder"], "odd\u{fffd}");
+    fs::rename(folder.path().join("data"), folder.path().join(odd).join("data")).unwrap();
+    let mut data = program(folder.path());
+    data.args(["train", "--device", "cpu", "--data-dir"]).arg(Path::new(odd).join("data"));
+    run(&mut data).expect(2, &["`--data-dir odd", "expected a path in UTF-8"]);
+}
+
 #[test]
 fn compare_reads_folders_alone_and_passes_over_what_is_none() {
     let folder = folder();
