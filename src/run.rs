@@ -378,8 +378,8 @@ impl Run {
             files::read(&path, files::LARGEST_TEXT).map_err(|source| RunError::Read { path: path.clone(), source })?;
         let rows: Result<Vec<Row>, _> = csv::Reader::from_reader(&text[..]).deserialize().collect();
         let rows = rows.map_err(|error| RunError::Content { path: path.clone(), problem: error.to_string() })?;
-        if !(1..).zip(&rows).all(|(epoch, row)| row.epoch == epoch) {
-            let problem = format!("expected a row for each of the epochs 1 to {}", rows.len());
+        if let Some((epoch, row)) = (1..).zip(&rows).find(|(epoch, row)| row.epoch != *epoch) {
+            let problem = format!("expected a row for each epoch from 1 on, found epoch {} in row {epoch}", row.epoch);
             return Err(RunError::Content { path, problem });
         }
         Ok(rows)

@@ -233,7 +233,8 @@ fn what_cannot_be_measured_or_written_is_refused_and_named() {
         refused(1, &["--device", "gpu", "--report", trace], &["cannot write the report", trace]);
     }
     // What is there stays until there is something to take its place.
-    refused(1, &["--device", "cpu", "--trace", old.to_str().unwrap()], &["timestamps"]);
+    refused(1, &["--device", "cpu", "--trace", old.to_str().unwrap()], &["exists; --force overwrites it"]);
+    refused(1, &["--device", "cpu", "--force", "--trace", old.to_str().unwrap()], &["timestamps"]);
     assert_eq!(fs::read_to_string(&old).unwrap(), "old");
 }
 

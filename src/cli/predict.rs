@@ -15,6 +15,7 @@ use mnist_wgpu::doubt::{doubts, own_doubts};
 use mnist_wgpu::engine::{Set, Settings};
 use mnist_wgpu::image::Picture;
 use mnist_wgpu::reading::{Content, Reading};
+use mnist_wgpu::run::is_run;
 use pictures::{Seen, Trouble};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -91,6 +92,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let message =
             "no picture to look at; expected predict [MODEL] IMAGE..., with PNG or JPEG files, a folder or - for stdin";
         return Err(Failure::Usage(message.into()));
+    }
+    if let Some(run) = paths.iter().find(|path| is_run(path)) {
+        let message = format!("{}: a run's folder; name it before the pictures, as the network", run.display());
+        return Err(Failure::Usage(message));
     }
     if arguments.show.is_some() && (paths.len() > 1 || paths[0].is_dir()) {
         return Err(Failure::Usage("--show shows one picture; expected one, found several".into()));

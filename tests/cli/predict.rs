@@ -165,6 +165,8 @@ fn the_network_may_be_named_first() {
         assert!(stdout.contains("8-brush.png: 8  ") && stdout.lines().count() == 1, "{stdout}");
         assert!(stderr.contains(file.to_str().unwrap()), "{stderr}");
     }
+    let (_, stderr) = run(predict().arg(digit("8-brush.png")).arg(&run_folder), 2);
+    assert!(stderr.contains("name it before the pictures"), "{stderr}");
     let (_, stderr) = run(predict().args(["builtin"]).arg(digit("8-brush.png")), 0);
     assert!(stderr.contains("the built-in network"), "{stderr}");
 

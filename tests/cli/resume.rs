@@ -207,6 +207,20 @@ fn a_run_on_a_device_that_is_not_here_asks_for_another_and_remembers_it() {
     run(program(folder.path()).args(["train", "--resume", "run"])).expect(0, &["Device: the CPU"]);
 }
 
+#[test]
+fn settings_by_which_other_images_would_be_trained_on_are_refused() {
+    let folder = tempdir().unwrap();
+    run(program(folder.path()).args(short("1", "run"))).expect(0, &[]);
+    let config = folder.path().join("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    for (own, other) in [("seed = 3", "seed = 4"), ("val_fraction = 0.95", "val_fraction = 0.9")] {
+        assert!(text.contains(own), "{text}");
+        fs::write(&config, text.replace(own, other)).unwrap();
+        let resumed = run(program(folder.path()).args(["train", "--resume", "run", "--epochs", "2"]));
+        resumed.expect(1, &["run/config.toml", "does not describe the network", "edited by hand"]);
+    }
+}
+
 /// Earlier versions called the CPU path's instructions `variant`.
 #[test]
 fn a_run_of_an_earlier_version_goes_on_to_the_same_bits() {

@@ -15,7 +15,7 @@ use super::watch::WatchArguments;
 use super::{Failure, interrupt, layers, tell, values, version};
 pub use data::TrainingData;
 pub use from::Predecessor;
-use mnist_wgpu::checkpoint::Checkpoint;
+use mnist_wgpu::checkpoint::{Checkpoint, Info};
 use mnist_wgpu::data::{Dataset, split};
 use mnist_wgpu::engine::{CpuEngine, GpuEngine, Settings, Work};
 use mnist_wgpu::gpu::{Context, drive};
@@ -176,7 +176,9 @@ fn resume(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let slots = settings.optimizer.slots().iter().all(|&slot| last.state.get(Role::Slot(slot)).is_some());
     let averaged = last.state.get(Role::Average).is_some() == settings.average.is_some();
     let fits = layers.is_ok_and(|layers| layers == model.layers()) && model.shapes()[0].0 == config.data.shape;
-    if !(fits && slots && averaged) {
+    // By these the images to train with are drawn.
+    let drawn = |info: &Info| (info.seed, info.val_fraction) == (config.training.seed, config.training.val_fraction);
+    if !(fits && slots && averaged && last.info.as_ref().is_none_or(drawn)) {
         return Err(RunError::Content {
             path: run.path(run::CONFIG),
             problem: format!("does not describe the network in {}", path.display()),

@@ -224,9 +224,8 @@ impl<'a> Session<'a> {
         if let TrainError::Observer(source) = &error
             && let Some(RunError::Gone { .. }) = source.downcast_ref()
         {
-            return Failure::saying(format!(
-                "{error}. Its last checkpoint is where it is now: `train --resume` goes on there"
-            ));
+            let on = "Where it was moved to, `train --resume` goes on from its last checkpoint";
+            return Failure::saying(format!("{error}. {on}"));
         }
         let folder = self.run.folder.display().to_string();
         let can_resume = self.run.path(run::LAST).exists();
