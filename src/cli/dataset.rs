@@ -66,9 +66,8 @@ impl DataArguments {
     }
 
     /// Loads what to judge a network with that was loaded from `path`: what the arguments say, or else what it was
-    /// trained on, from where its run had it. MNIST and digits drawn by the program take
-    /// each other's place. Where classes have names that the
-    /// network knows, its numbers are theirs.
+    /// trained on, from where its run had it. MNIST and digits drawn by the program take each other's place. Where
+    /// classes have names that the network knows, its numbers are theirs.
     ///
     /// # Errors
     ///
@@ -81,29 +80,29 @@ impl DataArguments {
         let pictures = Settings { seed, size: Some([height, width]), channels: Some(channels), strokes };
         let mut found = match info.filter(|_| self.data_dir.is_none() && self.dataset.is_none()) {
             None => self.load(pictures)?,
-            Some(info) => {
-                let folder = folder_of_run(path)?;
-                let wanted = match info.dataset.as_str() {
-                    name if name == MNIST.name || name == "synthetic" => Some(Wanted::Any),
-                    name => by_name(name),
-                };
-                match (folder.as_ref().filter(|folder| sources::is_there(folder)), wanted) {
-                    (Some(folder), _) => self.of_folder(Some(folder.clone())).load(pictures)?,
-                    (None, Some(wanted)) => self.load_wanted(wanted, pictures)?,
-                    (None, None) => {
-                        let was = folder.map(|folder| format!(" in {}, which is not there", folder.display()));
-                        return Err(Failure::saying(format!(
-                            "{} was trained on a data set of its own, `{}`{}; name its folder, or another, by `--data-dir`",
-                            path.display(),
-                            info.dataset,
-                            was.unwrap_or_default()
-                        )));
-                    }
-                }
-            }
+            Some(info) => self.load_own(&info.dataset, path, pictures)?,
         };
         number_as(&network.classes(), &mut found)?;
         Ok(found)
+    }
+
+    /// Loads the data set called `name` on which the network from `path` was trained.
+    fn load_own(&self, name: &str, path: &Path, pictures: Settings) -> Result<Found, Failure> {
+        let was = folder_of_run(path)?;
+        if let Some(folder) = was.clone().filter(|folder| sources::is_there(folder)) {
+            return self.of_folder(Some(folder)).load(pictures);
+        }
+        if let Some(wanted) = by_name(name) {
+            return self.load_wanted(wanted, pictures);
+        }
+        if [MNIST.name, "synthetic"].contains(&name) {
+            return self.load(pictures);
+        }
+        let was = was.map(|folder| format!(" in {}, which is not there", folder.display())).unwrap_or_default();
+        Err(Failure::saying(format!(
+            "{} was trained on a data set of its own, `{name}`{was}; name its folder, or another, by `--data-dir`",
+            path.display()
+        )))
     }
 
     /// Loads the data set that a run with `classes` and `seed` was begun with: from the folder that was given, or else
